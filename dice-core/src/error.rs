@@ -1,0 +1,168 @@
+//! What can go wrong, each with what and where.
+
+use core::fmt;
+
+use crate::view::MAX_AXES;
+
+/// The extents of a tensor, held by value so that an [`Error`] can name the shapes that disagree.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Dims {
+    rank: usize,
+    dims: [usize; MAX_AXES],
+}
+
+impl Dims {
+    /// The first [`MAX_AXES`] extents of `dims`.
+    pub fn new(dims: &[usize]) -> Self {
+        let rank = dims.len().min(MAX_AXES);
+        let mut held = [0; MAX_AXES];
+        held[..rank].copy_from_slice(&dims[..rank]);
+        Self { rank, dims: held }
+    }
+
+    /// The extents in logical order.
+    pub fn as_slice(&self) -> &[usize] {
+        &self.dims[..self.rank]
+    }
+}
+
+impl fmt::Display for Dims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.as_slice()).finish()
+    }
+}
+
+impl fmt::Debug for Dims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Everything that this library refuses, with what and where.
+///
+/// An argument error, and a label or logit error that the statistics pass finds, leaves every output untouched.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A label is neither a class nor the ignored label.
+    #[error("label {label} at index {index} of the label map is outside the classes 0..{classes}")]
+    LabelOutOfRange {
+        /// Row-major index into the label map `[N, spatial…]`: the first offending one.
+        index: u64,
+        /// The label found there.
+        label: i64,
+        /// The number of labels that are allowed: the classes, or 2 for a one-channel prediction.
+        classes: usize,
+    },
+    /// A logit makes a probability that is not a number, and [`NonFinite::Error`](crate::NonFinite::Error) was asked for.
+    #[error("logit {value} at index {index} of the logits has no probability")]
+    NonFiniteLogit {
+        /// Row-major index into the logits `[N, C, spatial…]`: the first offending one.
+        index: u64,
+        /// The logit found there.
+        value: f64,
+    },
+    /// Two tensors that must agree do not.
+    #[error("{what}: shape {found} does not fit the logits' shape {expected}")]
+    ShapeMismatch {
+        /// The tensor whose shape is wrong.
+        what: &'static str,
+        /// The shape of the logits.
+        expected: Dims,
+        /// The shape of the tensor.
+        found: Dims,
+    },
+    /// A tensor must have the axes `[N, C, spatial…]` (a label map `[N, spatial…]`).
+    #[error("{what}: {found} axes; from {least} to {most} are supported")]
+    Rank {
+        /// The tensor.
+        what: &'static str,
+        /// The fewest axes allowed.
+        least: usize,
+        /// The most axes allowed.
+        most: usize,
+        /// The axes found.
+        found: usize,
+    },
+    /// A prediction has no class axis to speak of.
+    #[error("a prediction of shape {shape} has zero classes")]
+    ZeroClasses {
+        /// The shape of the prediction.
+        shape: Dims,
+    },
+    /// A view reaches outside the slice that it borrows.
+    #[error("{what}: a view of shape {shape} reaches elements {lowest}..={highest} of a slice of {len}")]
+    OutOfSlice {
+        /// The tensor.
+        what: &'static str,
+        /// Its shape.
+        shape: Dims,
+        /// The lowest element that the view would reach.
+        lowest: i128,
+        /// The highest element that the view would reach.
+        highest: i128,
+        /// The length of the slice.
+        len: usize,
+    },
+    /// An output must not hold one element twice.
+    #[error("{what}: axis {axis} with stride {stride} lets two elements of the output share one place")]
+    SelfOverlap {
+        /// The tensor.
+        what: &'static str,
+        /// The axis whose stride is too small (0 for a broadcast axis).
+        axis: usize,
+        /// Its stride in elements.
+        stride: isize,
+    },
+    /// A list has the wrong length.
+    #[error("{what}: length {found} where {expected} is expected")]
+    Length {
+        /// What the list is.
+        what: &'static str,
+        /// The length that is needed.
+        expected: usize,
+        /// The length found.
+        found: usize,
+    },
+    /// A parameter has a value that means nothing.
+    #[error("{name} = {value}: must be {requirement}")]
+    InvalidParameter {
+        /// The parameter.
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it must be.
+        requirement: &'static str,
+    },
+    /// A range of voxels does not lie within a sample.
+    #[error("voxels {start}..{end} do not lie within a sample of {voxels} voxels")]
+    VoxelRange {
+        /// First voxel asked for.
+        start: usize,
+        /// One past the last voxel asked for.
+        end: usize,
+        /// The voxels of a sample.
+        voxels: usize,
+    },
+    /// Two tables of statistics, or a table and a head, do not belong together.
+    #[error("statistics do not fit: {what}: {found} where {expected} is expected")]
+    StatisticsMismatch {
+        /// What differs.
+        what: &'static str,
+        /// What is needed.
+        expected: usize,
+        /// What was found.
+        found: usize,
+    },
+    /// A sum left the range ±2^159 of the order-free accumulators.
+    #[error("a sum over the voxels exceeds 2^159 in absolute value")]
+    SumOverflow,
+    /// A tensor has more elements than this machine can address.
+    #[error("{what}: a tensor of shape {shape} has too many elements")]
+    TooLarge {
+        /// The tensor.
+        what: &'static str,
+        /// Its shape.
+        shape: Dims,
+    },
+}

@@ -1,0 +1,165 @@
+//! What a head makes of the statistics.
+
+use alloc::vec::Vec;
+
+use crate::error::Error;
+use crate::statistics::{Request, Statistics, Sum};
+
+/// The derivative of a loss with respect to the sums of the statistics: ∂L/∂I, ∂L/∂S, … per group and class.
+///
+/// Rows are groups: one per sample, or a single one that every sample shares.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cotangent {
+    request: Request,
+    rows: usize,
+    classes: usize,
+    /// Values of the loss: 1, or one per row.
+    values: usize,
+    derivatives: Vec<f64>,
+}
+
+impl Cotangent {
+    /// Zeros for `rows` groups, of a loss with `values` values (1, or one per row).
+    pub fn new(request: Request, rows: usize, classes: usize, values: usize) -> Self {
+        let derivatives = alloc::vec![0.0; rows * classes * request.sums.len()];
+        Self { request, rows, classes, values, derivatives }
+    }
+
+    /// What the statistics were made for.
+    pub fn request(&self) -> Request {
+        self.request
+    }
+
+    /// The number of groups: one per sample, or 1.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The number of values of the loss, each of which may have an upstream gradient of its own: 1, or one per row.
+    pub fn values(&self) -> usize {
+        self.values
+    }
+
+    /// The row of `sample`.
+    pub fn row(&self, sample: usize) -> usize {
+        if self.rows == 1 { 0 } else { sample }
+    }
+
+    /// ∂L/∂`sum`, 0 for a sum that the head did not ask for.
+    ///
+    /// # Panics
+    /// If there is no such row or class.
+    pub fn get(&self, row: usize, class: usize, sum: Sum) -> f64 {
+        self.place(row, class, sum).map_or(0.0, |place| self.derivatives[place])
+    }
+
+    /// Sets ∂L/∂`sum`.
+    ///
+    /// # Panics
+    /// If there is no such row or class, or the request lacks the sum.
+    pub fn set(&mut self, row: usize, class: usize, sum: Sum, derivative: f64) {
+        let place = self.place(row, class, sum).expect("a head differentiates by the sums that it asked for");
+        self.derivatives[place] = derivative;
+    }
+
+    fn place(&self, row: usize, class: usize, sum: Sum) -> Option<usize> {
+        assert!(row < self.rows && class < self.classes, "row {row}, class {class} outside the cotangent");
+        Some((row * self.classes + class) * self.request.sums.len() + self.request.sums.position(sum)?)
+    }
+
+    /// All derivatives, `[row][class][sum]` with the requested sums in the order of [`Sum::ALL`].
+    pub fn as_slice(&self) -> &[f64] {
+        &self.derivatives
+    }
+
+    /// All derivatives, to read back what was stored or sent.
+    pub fn as_mut_slice(&mut self) -> &mut [f64] {
+        &mut self.derivatives
+    }
+
+    /// Checks that the cotangent and the `upstream` gradients belong to a prediction of `samples` × `classes`.
+    ///
+    /// # Errors
+    /// [`Error::StatisticsMismatch`], [`Error::Length`].
+    pub fn check(&self, samples: usize, classes: usize, upstream: &[f64]) -> Result<(), Error> {
+        let mismatch = |what, expected, found| Err(Error::StatisticsMismatch { what, expected, found });
+        if self.classes != classes {
+            return mismatch("classes of the cotangent", classes, self.classes);
+        }
+        if self.rows != 1 && self.rows != samples {
+            return mismatch("rows of the cotangent", samples, self.rows);
+        }
+        if upstream.len() != 1 && upstream.len() != self.values {
+            return Err(Error::Length { what: "upstream gradient", expected: self.values, found: upstream.len() });
+        }
+        Ok(())
+    }
+
+    /// The upstream gradient of the value that `row` belongs to: `upstream` holds one number, or one per value.
+    ///
+    /// # Panics
+    /// If `upstream` is shorter than that.
+    pub fn upstream(&self, row: usize, upstream: &[f64]) -> f64 {
+        if upstream.len() == 1 { upstream[0] } else { upstream[row] }
+    }
+}
+
+/// What a head says of one class of one group, for people.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClassReport {
+    /// T, the target's volume in voxels.
+    pub target: f64,
+    /// S, the prediction's volume in voxels.
+    pub prediction: f64,
+    /// I, the intersection in voxels.
+    pub intersection: f64,
+    /// The weight of the class in the loss, 0 if the class is left out.
+    pub weight: f64,
+    /// The soft Dice of the class, 2I/(S+T); NaN if both are empty.
+    pub dice: f64,
+    /// The part of the group's loss, from 0 to 1, that comes from this class.
+    pub share: f64,
+}
+
+/// Value, report and derivative of a loss.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// The loss: one number for a mean or a sum, else one per group.
+    pub values: Vec<f64>,
+    /// Per group and class, `[row][class]`, as many rows as the cotangent has.
+    pub classes: Vec<ClassReport>,
+    /// The derivative with respect to the sums.
+    pub cotangent: Cotangent,
+}
+
+impl Evaluation {
+    /// An evaluation to be filled by [`LossHead::evaluate_into`](crate::LossHead::evaluate_into).
+    pub fn new(statistics: &Statistics) -> Self {
+        let cotangent = Cotangent::new(statistics.request(), 0, statistics.classes(), 0);
+        Self { values: Vec::new(), classes: Vec::new(), cotangent }
+    }
+
+    /// The loss; the sum of the values if there are several.
+    pub fn value(&self) -> f64 {
+        self.values.iter().sum()
+    }
+
+    /// Makes room for `rows` groups and `values` values, all zero, reusing the buffers.
+    pub fn reset(&mut self, request: Request, rows: usize, classes: usize, values: usize) {
+        let nothing =
+            ClassReport { target: 0.0, prediction: 0.0, intersection: 0.0, weight: 0.0, dice: f64::NAN, share: 0.0 };
+        self.values.clear();
+        self.values.resize(values, 0.0);
+        self.classes.clear();
+        self.classes.resize(rows * classes, nothing);
+        let cotangent = &mut self.cotangent;
+        cotangent.derivatives.clear();
+        cotangent.derivatives.resize(rows * classes * request.sums.len(), 0.0);
+        (cotangent.request, cotangent.rows, cotangent.classes, cotangent.values) = (request, rows, classes, values);
+    }
+}

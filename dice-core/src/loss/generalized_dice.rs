@@ -1,0 +1,245 @@
+//! Generalised Dice (Sudre et al. 2017, "Generalised Dice overlap as a deep learning loss function for highly
+//! unbalanced segmentations", section 2.2).
+//!
+//! L = 1 − N/D with N = 2 Σ_l w_l I_l + sn and D = Σ_l w_l (S_l + T_l) + sd. The weights come from the target volumes T
+//! and are constants in the gradient: ∂L/∂I_l = −2 w_l/D, ∂L/∂S_l = w_l N/D².
+
+use alloc::vec::Vec;
+
+use crate::activation::Activation;
+use crate::error::Error;
+use crate::evaluation::{ClassReport, Evaluation};
+use crate::head::{Grouping, LossHead, Reduction};
+use crate::statistics::{Group, Request, Statistics, Sum};
+
+/// How a class is weighed by its target volume T (in voxels of the group).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum ClassWeighting {
+    /// 1/T².
+    #[default]
+    InverseSquare,
+    /// 1/T.
+    Inverse,
+    /// 1 for every class.
+    Uniform,
+    /// Given: one finite weight ≥ 0 per kept class.
+    Fixed(Vec<f64>),
+}
+
+/// The weight of a class that is absent from the group, T = 0, whose inverse volume is infinite. [`Uniform`] and
+/// [`Fixed`] weights are never touched.
+///
+/// [`Uniform`]: ClassWeighting::Uniform
+/// [`Fixed`]: ClassWeighting::Fixed
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub enum AbsentClass {
+    /// The smallest weight among the present classes: false positives are punished gently at any size of the volume.
+    /// If none is present, all weigh the same.
+    #[default]
+    LeastPresent,
+    /// The largest weight among the present classes (MONAI, NiftyNet). If none is present, 0.
+    MaxFinite,
+    /// This weight, absolute: 1e-6 is what a class of 1,000 voxels weighs, gentle in a small image and huge in a volume.
+    Epsilon(f64),
+    /// Every weight, of present classes too, is 1/(T² + e), or 1/(T + e).
+    Regularised(f64),
+    /// 0: the class does not count.
+    Zero,
+}
+
+/// What the weights are measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeightScale {
+    /// After the absent classes have theirs, all weights are divided by the largest one among the present classes: the
+    /// same picture at twice the resolution has the same loss, and smoothing counts in voxels of the rarest class.
+    #[default]
+    RarestPresent,
+    /// As they are (every peer).
+    Raw,
+}
+
+/// What becomes of a value of a group that is NaN or infinite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NonFiniteLoss {
+    /// It stays.
+    #[default]
+    Propagate,
+    /// The group has loss 0 and gradient 0, and still counts in the mean.
+    Zero,
+}
+
+/// The generalised Dice loss. The fields are the whole definition; [`Default`] is this library's own choice, and the
+/// constructors named after their owners are the presets.
+///
+/// A ratio whose denominator is 0 has loss 0 and gradient 0.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GeneralizedDice {
+    /// From logits to probabilities.
+    pub activation: Activation,
+    /// The weights of the classes.
+    pub weighting: ClassWeighting,
+    /// The weight of a class that the group does not hold.
+    pub absent: AbsentClass,
+    /// The scale of the weights.
+    pub scale: WeightScale,
+    /// sn, added to the numerator.
+    pub smooth_numerator: f64,
+    /// sd, added to the denominator.
+    pub smooth_denominator: f64,
+    /// S + T of a class counts as at least this much (NiftyNet: 1); where it is less, ∂L/∂S is 0.
+    pub least_union: f64,
+    /// Class 0 leaves the head (never the softmax). With one channel there is no background channel to leave out.
+    pub exclude_background: bool,
+    /// Which samples share one ratio.
+    pub grouping: Grouping,
+    /// How the groups' values become the loss.
+    pub reduction: Reduction,
+    /// What becomes of a value that is NaN or infinite.
+    pub non_finite: NonFiniteLoss,
+}
+
+/// T, S, I of a kept class, and its weight.
+struct Kept {
+    class: usize,
+    target: f64,
+    prediction: f64,
+    intersection: f64,
+    weight: f64,
+}
+
+impl GeneralizedDice {
+    fn check(&self, kept: usize) -> Result<(), Error> {
+        let at_least_zero = |name, value: f64| {
+            if value >= 0.0 && value.is_finite() {
+                Ok(())
+            } else {
+                Err(Error::InvalidParameter { name, value, requirement: "finite and at least 0" })
+            }
+        };
+        at_least_zero("smooth_numerator", self.smooth_numerator)?;
+        at_least_zero("smooth_denominator", self.smooth_denominator)?;
+        at_least_zero("least_union", self.least_union)?;
+        match self.absent {
+            AbsentClass::Epsilon(e) => at_least_zero("absent epsilon", e)?,
+            AbsentClass::Regularised(e) if !(e > 0.0 && e.is_finite()) => {
+                let requirement = "finite and above 0";
+                return Err(Error::InvalidParameter { name: "absent regularisation", value: e, requirement });
+            }
+            _ => {}
+        }
+        if let ClassWeighting::Fixed(weights) = &self.weighting {
+            if weights.len() != kept {
+                return Err(Error::Length { what: "class weights", expected: kept, found: weights.len() });
+            }
+            weights.iter().try_for_each(|&weight| at_least_zero("class weight", weight))?;
+        }
+        Ok(())
+    }
+
+    /// The weights of the kept classes of one group.
+    fn weigh(&self, kept: &mut [Kept]) {
+        let power = match &self.weighting {
+            ClassWeighting::InverseSquare => 2,
+            ClassWeighting::Inverse => 1,
+            ClassWeighting::Uniform => 0,
+            ClassWeighting::Fixed(weights) => {
+                kept.iter_mut().zip(weights).for_each(|(class, &weight)| class.weight = weight);
+                0
+            }
+        };
+        if power > 0 {
+            let added = if let AbsentClass::Regularised(e) = self.absent { e } else { 0.0 };
+            for class in &mut *kept {
+                let volume = if power == 2 { class.target * class.target } else { class.target };
+                class.weight = 1.0 / (volume + added);
+            }
+            let present = || kept.iter().filter(|class| class.target != 0.0).map(|class| class.weight);
+            let absent_weight = match self.absent {
+                AbsentClass::LeastPresent => present().reduce(f64::min).unwrap_or(1.0),
+                AbsentClass::MaxFinite => present().reduce(f64::max).unwrap_or(0.0),
+                AbsentClass::Epsilon(e) => e,
+                AbsentClass::Regularised(e) => 1.0 / e,
+                AbsentClass::Zero => 0.0,
+            };
+            for class in kept.iter_mut().filter(|class| class.target == 0.0) {
+                class.weight = absent_weight;
+            }
+        }
+        if self.scale == WeightScale::RarestPresent {
+            let largest = kept.iter().filter(|class| class.target != 0.0).map(|class| class.weight).reduce(f64::max);
+            if let Some(largest) = largest.filter(|&largest| largest > 0.0) {
+                kept.iter_mut().for_each(|class| class.weight /= largest);
+            }
+        }
+    }
+}
+
+impl LossHead for GeneralizedDice {
+    fn request(&self) -> Request {
+        Request::overlap(self.activation)
+    }
+
+    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+        let classes = statistics.classes();
+        let first = usize::from(self.exclude_background && classes > 1);
+        self.check(classes - first)?;
+        if statistics.request().activation != self.activation {
+            let (expected, found) = (self.activation as usize, statistics.request().activation as usize);
+            return Err(Error::StatisticsMismatch { what: "activation", expected, found });
+        }
+        let rows = match self.grouping {
+            Grouping::PerSample => statistics.samples(),
+            Grouping::Batch => 1,
+        };
+        let values = if self.reduction == Reduction::None { rows } else { 1 };
+        evaluation.reset(self.request(), rows, classes, values);
+        let factor = if self.reduction == Reduction::Mean { 1.0 / rows.max(1) as f64 } else { 1.0 };
+        let mut kept = Vec::with_capacity(classes - first);
+        for row in 0..rows {
+            let group = if self.grouping == Grouping::Batch { Group::All } else { Group::Sample(row) };
+            kept.clear();
+            for class in 0..classes {
+                let [target, prediction, intersection] =
+                    [Sum::Target, Sum::Prediction, Sum::Intersection].map(|sum| statistics.sum(group, class, sum));
+                let (target, prediction, intersection) = (target?, prediction?, intersection?);
+                let dice = 2.0 * intersection / (prediction + target);
+                let report = &mut evaluation.classes[row * classes + class];
+                *report = ClassReport { target, prediction, intersection, weight: 0.0, dice, share: 0.0 };
+                if class >= first {
+                    kept.push(Kept { class, target, prediction, intersection, weight: 1.0 });
+                }
+            }
+            self.weigh(&mut kept);
+
+            let union = |class: &Kept| class.prediction + class.target;
+            let floored = |class: &Kept| if union(class) < self.least_union { self.least_union } else { union(class) };
+            let overlap: f64 = kept.iter().map(|class| class.weight * class.intersection).sum();
+            let total: f64 = kept.iter().map(|class| class.weight * floored(class)).sum();
+            let numerator = 2.0 * overlap + self.smooth_numerator;
+            let denominator = total + self.smooth_denominator;
+            let ratio = numerator / denominator;
+            let value = 1.0 - ratio;
+            let missed = total - 2.0 * overlap;
+            let silent = denominator == 0.0 || (self.non_finite == NonFiniteLoss::Zero && !value.is_finite());
+            if !silent {
+                evaluation.values[if values == 1 { 0 } else { row }] += factor * value;
+            }
+            for class in &kept {
+                let report = &mut evaluation.classes[row * classes + class.class];
+                report.weight = class.weight;
+                if silent {
+                    continue;
+                }
+                if missed != 0.0 {
+                    report.share = class.weight * (floored(class) - 2.0 * class.intersection) / missed;
+                }
+                let relative = factor * class.weight / denominator;
+                let by_prediction =
+                    if union(class) <= self.least_union && self.least_union > 0.0 { 0.0 } else { ratio };
+                evaluation.cotangent.set(row, class.class, Sum::Intersection, -2.0 * relative);
+                evaluation.cotangent.set(row, class.class, Sum::Prediction, relative * by_prediction);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,266 @@
+//! The sums over the voxels that a head needs: what step 1 makes and step 2 reads.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::accumulator::{self, WORDS, Words};
+use crate::activation::Activation;
+use crate::error::Error;
+
+/// A sum over the voxels of a sample, per class. m is the weight of a voxel, p its probability, g its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Sum {
+    /// T = Σ m g, the target's volume in voxels.
+    Target,
+    /// S = Σ m p, the prediction's volume in voxels.
+    Prediction,
+    /// I = Σ m p g, the intersection in voxels.
+    Intersection,
+}
+
+impl Sum {
+    /// Every sum, in the order in which a table holds them.
+    pub const ALL: [Self; 3] = [Self::Target, Self::Prediction, Self::Intersection];
+}
+
+/// A set of [`Sum`]s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sums(u32);
+
+impl Sums {
+    /// Target, prediction and intersection: what every overlap ratio is made of.
+    pub const OVERLAP: Self = Self(0b111);
+
+    /// The set with `sum` in it.
+    #[must_use]
+    pub const fn with(self, sum: Sum) -> Self {
+        Self(self.0 | 1 << sum as u32)
+    }
+
+    /// Whether `sum` is in the set.
+    pub const fn contains(self, sum: Sum) -> bool {
+        self.0 & 1 << sum as u32 != 0
+    }
+
+    /// The number of sums in the set.
+    pub const fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Whether the set is empty.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The place of `sum` among the sums of the set, if it is in it.
+    pub const fn position(self, sum: Sum) -> Option<usize> {
+        if self.contains(sum) { Some((self.0 & ((1 << sum as u32) - 1)).count_ones() as usize) } else { None }
+    }
+}
+
+/// What a head needs of the statistics pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Request {
+    /// How logits become probabilities.
+    pub activation: Activation,
+    /// The sums to take.
+    pub sums: Sums,
+}
+
+impl Request {
+    /// Target, prediction and intersection under `activation`.
+    pub fn overlap(activation: Activation) -> Self {
+        Self { activation, sums: Sums::OVERLAP }
+    }
+}
+
+/// What a head reads at once: one sample, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// One sample of the table.
+    Sample(usize),
+    /// All samples of the table, added.
+    All,
+}
+
+/// The table of sums of a prediction, per sample, class and [`Sum`], in order-free [accumulators](accumulator).
+///
+/// Tables of parts of a problem [merge](Self::merge) to the table of the whole, in any order to the same bits, as long
+/// as the parts are cut at tile bounds. The words are `i64`s that add: an all-reduce that sums them merges the tables of
+/// several machines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statistics {
+    samples: usize,
+    classes: usize,
+    request: Request,
+    /// Per sample: the valid weight, then per class the requested sums in the order of [`Sum::ALL`].
+    words: Vec<Words>,
+}
+
+impl Statistics {
+    /// A table of zeros.
+    pub fn new(samples: usize, classes: usize, request: Request) -> Self {
+        let words = vec![[0; WORDS]; samples * Self::accumulators_per_sample(classes, request)];
+        Self { samples, classes, request, words }
+    }
+
+    /// Accumulators per sample: one for the valid weight, then those of the classes.
+    pub fn accumulators_per_sample(classes: usize, request: Request) -> usize {
+        1 + classes * request.sums.len()
+    }
+
+    /// The number of samples.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// The number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// What the table was made for.
+    pub fn request(&self) -> Request {
+        self.request
+    }
+
+    /// The sum over the voxels of a group, rounded once to f64.
+    ///
+    /// # Errors
+    /// [`Error::SumOverflow`]; [`Error::StatisticsMismatch`] if the table does not hold this sum.
+    pub fn sum(&self, group: Group, class: usize, sum: Sum) -> Result<f64, Error> {
+        let place =
+            self.request.sums.position(sum).filter(|_| class < self.classes).ok_or(Error::StatisticsMismatch {
+                what: "sums per class",
+                expected: sum as usize + 1,
+                found: self.request.sums.len(),
+            })?;
+        self.accumulated(group, 1 + class * self.request.sums.len() + place)
+    }
+
+    /// Σ m over the voxels of a group: the number of voxels that count.
+    ///
+    /// # Errors
+    /// [`Error::SumOverflow`].
+    pub fn valid_weight(&self, group: Group) -> Result<f64, Error> {
+        self.accumulated(group, 0)
+    }
+
+    fn accumulated(&self, group: Group, place: usize) -> Result<f64, Error> {
+        let stride = Self::accumulators_per_sample(self.classes, self.request);
+        match group {
+            Group::Sample(sample) => accumulator::value(&self.words[sample * stride + place]),
+            Group::All => {
+                let mut total = [0; WORDS];
+                for words in self.words.iter().skip(place).step_by(stride) {
+                    accumulator::merge(&mut total, words);
+                }
+                accumulator::value(&total)
+            }
+        }
+    }
+
+    /// The accumulators of one sample: the valid weight, then per class the requested sums.
+    ///
+    /// # Panics
+    /// If there is no such sample.
+    pub fn sample_mut(&mut self, sample: usize) -> &mut [Words] {
+        let stride = Self::accumulators_per_sample(self.classes, self.request);
+        &mut self.words[sample * stride..][..stride]
+    }
+
+    /// Adds the sums of another part of the same problem.
+    ///
+    /// # Errors
+    /// [`Error::StatisticsMismatch`] if the tables are of different samples, classes or requests; this one is then
+    /// unchanged.
+    pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
+        let mismatch = |what, expected, found| Err(Error::StatisticsMismatch { what, expected, found });
+        if self.samples != other.samples {
+            return mismatch("samples", self.samples, other.samples);
+        }
+        if self.classes != other.classes {
+            return mismatch("classes", self.classes, other.classes);
+        }
+        if self.request != other.request {
+            return mismatch("sums", self.request.sums.len(), other.request.sums.len());
+        }
+        for (into, from) in self.words.iter_mut().zip(&other.words) {
+            accumulator::merge(into, from);
+        }
+        Ok(())
+    }
+
+    /// One table with the samples added into a single row: what ranks with different numbers of samples all-reduce when
+    /// a loss pools the batch.
+    #[must_use]
+    pub fn pooled(&self) -> Self {
+        let mut pooled = Self::new(1, self.classes, self.request);
+        for sample in self.words.chunks_exact(pooled.words.len()) {
+            for (into, from) in pooled.words.iter_mut().zip(sample) {
+                accumulator::merge(into, from);
+            }
+        }
+        pooled
+    }
+
+    /// The words of the table, to store or to send.
+    pub fn as_limbs(&self) -> &[i64] {
+        self.words.as_flattened()
+    }
+
+    /// The words of the table, for an all-reduce that sums `int64`. Call [`normalise`](Self::normalise) afterwards.
+    pub fn as_mut_limbs(&mut self) -> &mut [i64] {
+        self.words.as_flattened_mut()
+    }
+
+    /// Brings the words to their canonical form, in which equal tables have equal words.
+    pub fn normalise(&mut self) {
+        self.words.iter_mut().for_each(accumulator::normalise);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_have_places_in_their_set() {
+        let sums = Sums::default().with(Sum::Intersection).with(Sum::Target);
+        assert_eq!(sums.len(), 2);
+        assert_eq!(sums.position(Sum::Target), Some(0));
+        assert_eq!(sums.position(Sum::Prediction), None);
+        assert_eq!(sums.position(Sum::Intersection), Some(1));
+        assert_eq!(Sum::ALL.into_iter().fold(Sums::default(), Sums::with), Sums::OVERLAP);
+    }
+
+    #[test]
+    fn pooling_adds_the_samples() {
+        let mut table = Statistics::new(3, 2, Request::overlap(Activation::Softmax));
+        for sample in 0..3 {
+            for (place, words) in table.sample_mut(sample).iter_mut().enumerate() {
+                accumulator::add(words, (sample * 10 + place) as f64);
+            }
+        }
+        let pooled = table.pooled();
+        assert_eq!(pooled.samples(), 1);
+        for class in 0..2 {
+            for sum in Sum::ALL {
+                assert_eq!(pooled.sum(Group::Sample(0), class, sum), table.sum(Group::All, class, sum));
+            }
+        }
+        assert_eq!(pooled.sum(Group::All, 1, Sum::Intersection), Ok(30.0 + 3.0 * 6.0));
+        assert_eq!(pooled.valid_weight(Group::All), Ok(30.0));
+    }
+
+    #[test]
+    fn tables_that_do_not_belong_together_are_not_merged() {
+        let request = Request::overlap(Activation::Softmax);
+        let mut table = Statistics::new(1, 2, request);
+        let error = table.merge(&Statistics::new(2, 2, request)).unwrap_err();
+        assert_eq!(error, Error::StatisticsMismatch { what: "samples", expected: 1, found: 2 });
+        assert!(table.merge(&Statistics::new(1, 3, request)).is_err());
+        assert!(table.merge(&Statistics::new(1, 2, Request::overlap(Activation::None))).is_err());
+    }
+}

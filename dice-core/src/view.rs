@@ -1,0 +1,398 @@
+//! Borrowed strided tensors.
+//!
+//! A [`View`] is a slice and a [`Layout`]: extents and strides in the logical order `[N, C, spatial…]`. Channels-first
+//! and channels-last are the same shape with other strides. Every bound is checked once, when the view is made;
+//! afterwards an index inside the shape is inside the slice.
+
+use crate::error::{Dims, Error};
+
+/// The most axes of a tensor: samples, channels and up to six spatial axes.
+pub const MAX_AXES: usize = 8;
+
+/// Extents and strides of a tensor `[N, C, spatial…]`, checked against the slice that it describes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    rank: usize,
+    dims: [usize; MAX_AXES],
+    strides: [isize; MAX_AXES],
+    /// Element of the slice that holds index (0, 0, …).
+    start: usize,
+}
+
+/// The spatial axes of a [`Layout`] with neighbours folded into one axis wherever their strides allow it.
+///
+/// Voxel `v` of a sample, in row-major order of the spatial axes, has coordinates `coords` with
+/// `v = (coords[0] · dims[1] + coords[1]) · dims[2] + …` and lies `Σ coords[i] · strides[i]` elements past the sample's
+/// first voxel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Walk {
+    rank: usize,
+    dims: [usize; MAX_AXES],
+    strides: [isize; MAX_AXES],
+}
+
+impl Walk {
+    /// The stride from one voxel to the next if one number describes the whole sample.
+    pub fn uniform_stride(&self) -> Option<isize> {
+        match self.rank {
+            0 => Some(1),
+            1 => Some(self.strides[0]),
+            _ => None,
+        }
+    }
+
+    /// Calls `visit(voxel, offset, length, stride)` for each run of voxels in `voxels` that one stride describes:
+    /// `length` voxels from `voxel` on lie at `offset`, `offset + stride`, … past the sample's first voxel.
+    #[inline]
+    pub fn runs(&self, voxels: core::ops::Range<usize>, mut visit: impl FnMut(usize, isize, usize, isize)) {
+        let Some(inner) = self.rank.checked_sub(1) else {
+            if !voxels.is_empty() {
+                visit(voxels.start, 0, voxels.len(), 1);
+            }
+            return;
+        };
+        let mut voxel = voxels.start;
+        while voxel < voxels.end {
+            let mut offset = 0;
+            let mut rest = voxel;
+            for axis in (0..self.rank).rev() {
+                offset += (rest % self.dims[axis]) as isize * self.strides[axis];
+                rest /= self.dims[axis];
+            }
+            let length = (self.dims[inner] - voxel % self.dims[inner]).min(voxels.end - voxel);
+            visit(voxel, offset, length, self.strides[inner]);
+            voxel += length;
+        }
+    }
+}
+
+impl Layout {
+    /// A layout of `shape = [N, C, spatial…]` with `strides` in elements, whose index (0, 0, …) is element `start` of a
+    /// slice of `len` elements.
+    ///
+    /// # Errors
+    /// [`Error::Rank`], [`Error::Length`] (strides and shape differ in length), [`Error::TooLarge`],
+    /// [`Error::OutOfSlice`]; `what` names the tensor in them.
+    pub fn new(
+        what: &'static str,
+        shape: &[usize],
+        strides: &[isize],
+        start: usize,
+        len: usize,
+    ) -> Result<Self, Error> {
+        let rank = shape.len();
+        if !(2..=MAX_AXES).contains(&rank) {
+            return Err(Error::Rank { what, least: 2, most: MAX_AXES, found: rank });
+        }
+        if strides.len() != rank {
+            return Err(Error::Length { what, expected: rank, found: strides.len() });
+        }
+        let mut layout = Self { rank, dims: [1; MAX_AXES], strides: [0; MAX_AXES], start };
+        layout.dims[..rank].copy_from_slice(shape);
+        layout.strides[..rank].copy_from_slice(strides);
+        let too_large = Error::TooLarge { what, shape: Dims::new(shape) };
+        let elements = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
+        // A zero extent must not hide an overflow of the others from code that multiplies them in another order.
+        let nonzero = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim.max(1)));
+        if nonzero.is_none_or(|product| product > isize::MAX as usize) {
+            return Err(too_large);
+        }
+        if elements != Some(0) {
+            let (mut lowest, mut highest) = (start as i128, start as i128);
+            for (&dim, &stride) in shape.iter().zip(strides) {
+                let reach = (dim as i128 - 1) * stride as i128;
+                if reach < 0 { lowest += reach } else { highest += reach }
+            }
+            if lowest < 0 || highest >= len as i128 {
+                return Err(Error::OutOfSlice { what, shape: Dims::new(shape), lowest, highest, len });
+            }
+        }
+        Ok(layout)
+    }
+
+    /// Strides of a compact tensor of `shape` whose axes vary fastest in the reverse of `order`.
+    fn compact_strides(shape: &[usize], order: impl DoubleEndedIterator<Item = usize>) -> [isize; MAX_AXES] {
+        let mut strides = [0; MAX_AXES];
+        let mut stride = 1_isize;
+        for axis in order.rev() {
+            strides[axis] = stride;
+            stride = stride.saturating_mul(isize::try_from(shape[axis].max(1)).unwrap_or(isize::MAX));
+        }
+        strides
+    }
+
+    /// Refuses a layout in which two indices may share one element: sorted by stride, every axis must step over all
+    /// that the finer axes span. (A rare interleaving that passes no such test is refused too.)
+    fn check_disjoint(&self, what: &'static str) -> Result<(), Error> {
+        if self.dims().contains(&0) {
+            return Ok(());
+        }
+        let mut axes: [usize; MAX_AXES] = core::array::from_fn(|axis| axis);
+        axes[..self.rank].sort_unstable_by_key(|&axis| self.strides[axis].unsigned_abs());
+        let mut span = 0_u128;
+        for &axis in axes[..self.rank].iter().filter(|&&axis| self.dims[axis] > 1) {
+            let step = self.strides[axis].unsigned_abs() as u128;
+            if step <= span {
+                return Err(Error::SelfOverlap { what, axis, stride: self.strides[axis] });
+            }
+            span += step * (self.dims[axis] as u128 - 1);
+        }
+        Ok(())
+    }
+
+    /// The extents `[N, C, spatial…]`.
+    pub fn dims(&self) -> &[usize] {
+        &self.dims[..self.rank]
+    }
+
+    /// The strides in elements, one per extent.
+    pub fn strides(&self) -> &[isize] {
+        &self.strides[..self.rank]
+    }
+
+    /// N, the number of samples.
+    pub fn samples(&self) -> usize {
+        self.dims[0]
+    }
+
+    /// C, the number of channels.
+    pub fn channels(&self) -> usize {
+        self.dims[1]
+    }
+
+    /// The spatial extents.
+    pub fn spatial(&self) -> &[usize] {
+        &self.dims[2..self.rank]
+    }
+
+    /// V, the number of voxels of one sample: the product of the spatial extents.
+    pub fn voxels(&self) -> usize {
+        self.spatial().iter().product()
+    }
+
+    /// The stride from one channel to the next.
+    pub fn channel_stride(&self) -> isize {
+        self.strides[1]
+    }
+
+    /// Element of the slice that holds the first voxel of `channel` of `sample`, both inside the shape.
+    pub fn origin(&self, sample: usize, channel: usize) -> usize {
+        self.start
+            .wrapping_add_signed(self.strides[0].wrapping_mul(sample as isize))
+            .wrapping_add_signed(self.strides[1].wrapping_mul(channel as isize))
+    }
+
+    /// The spatial axes, folded.
+    pub fn walk(&self) -> Walk {
+        let mut walk = Walk { rank: 0, dims: [1; MAX_AXES], strides: [0; MAX_AXES] };
+        for axis in 2..self.rank {
+            let (dim, stride) = (self.dims[axis], self.strides[axis]);
+            if dim == 1 {
+                continue;
+            }
+            let coarser = walk.rank.checked_sub(1);
+            match coarser {
+                Some(last) if Some(walk.strides[last]) == stride.checked_mul(dim as isize) => {
+                    walk.dims[last] *= dim;
+                    walk.strides[last] = stride;
+                }
+                _ => {
+                    walk.dims[walk.rank] = dim;
+                    walk.strides[walk.rank] = stride;
+                    walk.rank += 1;
+                }
+            }
+        }
+        walk
+    }
+
+    /// Whether the samples and the spatial extents equal those of `other`.
+    pub(crate) fn same_grid(&self, other: &Self) -> bool {
+        self.samples() == other.samples() && self.spatial() == other.spatial()
+    }
+}
+
+/// The shape `[N, 1, spatial…]` of a label map `[N, spatial…]`.
+fn label_map_shape(what: &'static str, shape: &[usize]) -> Result<([usize; MAX_AXES], usize), Error> {
+    let rank = shape.len();
+    if !(1..MAX_AXES).contains(&rank) {
+        return Err(Error::Rank { what, least: 1, most: MAX_AXES - 1, found: rank });
+    }
+    let mut dims = [1; MAX_AXES];
+    dims[0] = shape[0];
+    dims[2..=rank].copy_from_slice(&shape[1..]);
+    Ok((dims, rank + 1))
+}
+
+/// A borrowed, read-only, strided tensor in the logical order `[N, C, spatial…]`.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a, T> {
+    data: &'a [T],
+    layout: Layout,
+}
+
+impl<'a, T> View<'a, T> {
+    /// A compact tensor `[N, C, spatial…]` stored in that order (NCDHW).
+    ///
+    /// # Errors
+    /// [`Error::Rank`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    pub fn channels_first(data: &'a [T], shape: &[usize]) -> Result<Self, Error> {
+        let strides = Layout::compact_strides(&shape[..shape.len().min(MAX_AXES)], 0..shape.len().min(MAX_AXES));
+        Self::strided(data, shape, &strides[..shape.len().min(MAX_AXES)], 0)
+    }
+
+    /// A compact tensor of logical shape `[N, C, spatial…]` stored as `[N, spatial…, C]` (NDHWC).
+    ///
+    /// # Errors
+    /// [`Error::Rank`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    pub fn channels_last(data: &'a [T], shape: &[usize]) -> Result<Self, Error> {
+        let strides = channels_last_strides(shape);
+        Self::strided(data, shape, &strides[..shape.len().min(MAX_AXES)], 0)
+    }
+
+    /// A compact label map `[N, spatial…]`, seen as `[N, 1, spatial…]`.
+    ///
+    /// # Errors
+    /// [`Error::Rank`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    pub fn label_map(data: &'a [T], shape: &[usize]) -> Result<Self, Error> {
+        let (dims, rank) = label_map_shape("label map", shape)?;
+        Self::channels_first(data, &dims[..rank])
+    }
+
+    /// Any strides, in elements; negative and zero (broadcast) ones included. `start` is the element of `data` that
+    /// holds index (0, 0, …).
+    ///
+    /// # Errors
+    /// [`Error::Rank`], [`Error::Length`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    pub fn strided(data: &'a [T], shape: &[usize], strides: &[isize], start: usize) -> Result<Self, Error> {
+        let layout = Layout::new("view", shape, strides, start, data.len())?;
+        Ok(Self { data, layout })
+    }
+
+    /// The borrowed slice.
+    pub fn data(&self) -> &'a [T] {
+        self.data
+    }
+
+    /// Extents and strides.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+/// A borrowed, writable, strided tensor in the logical order `[N, C, spatial…]`, in which no two indices share an
+/// element.
+#[derive(Debug)]
+pub struct ViewMut<'a, T> {
+    data: &'a mut [T],
+    layout: Layout,
+}
+
+impl<'a, T> ViewMut<'a, T> {
+    /// A compact tensor `[N, C, spatial…]` stored in that order (NCDHW).
+    ///
+    /// # Errors
+    /// [`Error::Rank`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    pub fn channels_first(data: &'a mut [T], shape: &[usize]) -> Result<Self, Error> {
+        let rank = shape.len().min(MAX_AXES);
+        let strides = Layout::compact_strides(&shape[..rank], 0..rank);
+        Self::strided(data, shape, &strides[..rank], 0)
+    }
+
+    /// A compact tensor of logical shape `[N, C, spatial…]` stored as `[N, spatial…, C]` (NDHWC).
+    ///
+    /// # Errors
+    /// [`Error::Rank`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    pub fn channels_last(data: &'a mut [T], shape: &[usize]) -> Result<Self, Error> {
+        let strides = channels_last_strides(shape);
+        Self::strided(data, shape, &strides[..shape.len().min(MAX_AXES)], 0)
+    }
+
+    /// Any strides under which no two indices share an element.
+    ///
+    /// # Errors
+    /// As [`View::strided`], and [`Error::SelfOverlap`].
+    pub fn strided(data: &'a mut [T], shape: &[usize], strides: &[isize], start: usize) -> Result<Self, Error> {
+        let layout = Layout::new("output view", shape, strides, start, data.len())?;
+        layout.check_disjoint("output view")?;
+        Ok(Self { data, layout })
+    }
+
+    /// The borrowed slice.
+    pub fn data_mut(&mut self) -> &mut [T] {
+        self.data
+    }
+
+    /// Extents and strides.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+/// Strides of `[N, C, spatial…]` stored as `[N, spatial…, C]`.
+fn channels_last_strides(shape: &[usize]) -> [isize; MAX_AXES] {
+    let rank = shape.len().min(MAX_AXES);
+    let channel = 1..rank.min(2);
+    Layout::compact_strides(&shape[..rank], (0..rank.min(1)).chain(2..rank).chain(channel))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn compact_layouts_have_the_usual_strides() {
+        let data = [0_u8; 120];
+        let first = View::channels_first(&data, &[2, 3, 4, 5]).unwrap();
+        assert_eq!(first.layout().strides(), [60, 20, 5, 1]);
+        let last = View::channels_last(&data, &[2, 3, 4, 5]).unwrap();
+        assert_eq!(last.layout().strides(), [60, 1, 15, 3]);
+        let labels = View::label_map(&data[..40], &[2, 4, 5]).unwrap();
+        assert_eq!(labels.layout().dims(), [2, 1, 4, 5]);
+    }
+
+    #[test]
+    fn views_that_leave_their_slice_are_refused() {
+        let data = [0_u8; 119];
+        let error = View::channels_first(&data, &[2, 3, 4, 5]).unwrap_err();
+        assert!(matches!(error, Error::OutOfSlice { highest: 119, len: 119, .. }), "{error}");
+        let error = View::strided(&data, &[1, 2, 3], &[0, -1, 1], 0).unwrap_err();
+        assert!(matches!(error, Error::OutOfSlice { lowest: -1, .. }), "{error}");
+        assert!(View::strided(&data, &[1, 2, 3], &[0, -1, 1], 1).is_ok());
+        let error = View::strided(&data, &[1, usize::MAX, 2, 0], &[0; 4], 0).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+        assert!(View::strided(&data, &[1, 3, 0], &[1 << 40, 1 << 40, 1], 500).is_ok(), "no element, no bound");
+    }
+
+    #[test]
+    fn outputs_that_overlap_themselves_are_refused() {
+        let mut data = [0_u8; 64];
+        let error = ViewMut::strided(&mut data, &[1, 2, 8], &[0, 0, 1], 0).unwrap_err();
+        assert!(matches!(error, Error::SelfOverlap { axis: 1, stride: 0, .. }), "{error}");
+        let error = ViewMut::strided(&mut data, &[1, 2, 8], &[0, 7, 1], 0).unwrap_err();
+        assert!(matches!(error, Error::SelfOverlap { axis: 1, stride: 7, .. }), "{error}");
+        assert!(ViewMut::strided(&mut data, &[1, 2, 8], &[0, 8, 1], 0).is_ok());
+        assert!(ViewMut::strided(&mut data, &[1, 2, 8], &[0, -8, -1], 15).is_ok());
+    }
+
+    #[test]
+    fn a_walk_folds_what_it_can_and_visits_every_voxel_once() {
+        let data = [0_u8; 1000];
+        for (strides, rank) in [([0, 0, 100, 10, 1], 3), ([0, 0, 30, 6, 1], 1), ([0, 0, 60, 6, 1], 2)] {
+            let view = View::strided(&data, &[1, 1, 4, 5, 6], &strides, 3).unwrap();
+            let walk = view.layout().walk();
+            assert_eq!(walk.rank, rank);
+            let mut seen = Vec::new();
+            walk.runs(7..118, |voxel, offset, length, stride| {
+                for i in 0..length {
+                    seen.push((voxel + i, offset + stride * i as isize));
+                }
+            });
+            let expected: Vec<_> = (7..118_usize)
+                .map(|v| (v, (v / 30) as isize * strides[2] + (v / 6 % 5) as isize * strides[3] + (v % 6) as isize))
+                .collect();
+            assert_eq!(seen, expected);
+        }
+    }
+}
