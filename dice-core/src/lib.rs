@@ -8,7 +8,7 @@
 //!
 //! Steps 1 and 3 walk over voxels and know of no loss; step 2 knows of no voxel. This crate holds everything that is
 //! not about speed: [views](View) of strided tensors, [targets](Target), the [order-free accumulators](accumulator),
-//! the [heads](loss), and a [textbook reference](reference) of steps 1 and 3 that serves as oracle for the fast passes
+//! the [heads](loss), and a [textbook reference](mod@reference) of steps 1 and 3 that serves as oracle for the fast passes
 //! of `dice-simd` and runs on a microcontroller.
 //!
 //! `no_std` (with `alloc`), no `unsafe`. Transcendental functions come from `libm`, so that every machine computes the

@@ -4,3 +4,4 @@ mod generalized_dice;
 mod presets;
 
 pub use generalized_dice::{AbsentClass, ClassWeighting, GeneralizedDice, NonFiniteLoss, WeightScale};
+pub use presets::Preset;

@@ -4,6 +4,9 @@ use crate::activation::Activation;
 use crate::head::Grouping;
 use crate::loss::{AbsentClass, GeneralizedDice, NonFiniteLoss, WeightScale};
 
+/// The name of a preset and its constructor.
+pub type Preset = (&'static str, fn() -> GeneralizedDice);
+
 impl GeneralizedDice {
     /// Sudre et al. 2017: softmax, weights 1/T², an absent class has the largest weight of the present ones, no
     /// smoothing, mean over the samples.
@@ -62,7 +65,7 @@ impl GeneralizedDice {
     }
 
     /// Every preset with its name.
-    pub const PRESETS: [(&'static str, fn() -> Self); 6] = [
+    pub const PRESETS: [Preset; 6] = [
         ("default", Self::default),
         ("sudre2017", Self::sudre2017),
         ("monai_gdl", Self::monai_gdl),
