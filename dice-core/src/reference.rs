@@ -7,6 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::accumulator;
+use crate::activation::Activation;
 use crate::error::Error;
 use crate::evaluation::Cotangent;
 use crate::head::LossHead;
@@ -87,7 +88,7 @@ pub fn statistics<T: Copy + Into<f64>>(
             let mut p = z.clone();
             request.activation.apply(&mut p);
             for class in 0..classes {
-                if !p[class].is_finite() && !z[class].is_finite() {
+                if has_no_probability(request.activation, &z, class) {
                     let index = ((sample * classes + class) * layout.voxels() + voxel) as u64;
                     if first_bad.is_none_or(|(first, _)| index < first) {
                         first_bad = Some((index, z[class]));
@@ -114,6 +115,16 @@ pub fn statistics<T: Copy + Into<f64>>(
     match (problem.non_finite, first_bad) {
         (NonFinite::Error, Some((index, value))) => Err(Error::NonFiniteLogit { index, value }),
         _ => Ok(statistics),
+    }
+}
+
+/// Whether a logit of a voxel has no probability, see [`NonFinite`]. A −∞ beside a NaN or +∞ is not to blame.
+fn has_no_probability(activation: Activation, logits: &[f64], class: usize) -> bool {
+    let z = logits[class];
+    match activation {
+        Activation::Softmax => z.is_nan() || z == f64::INFINITY || logits.iter().all(|&z| z == f64::NEG_INFINITY),
+        Activation::Sigmoid => z.is_nan(),
+        Activation::None => !z.is_finite(),
     }
 }
 
@@ -151,9 +162,13 @@ pub fn pullback<T: Copy + Into<f64>>(
     for (sample, target) in targets.iter().enumerate() {
         let row = cotangent.row(sample);
         let factor = cotangent.upstream(row, upstream);
+        // A group without derivatives has gradient 0 even where its logits are NaN.
+        let per_row = classes * cotangent.request().sums.len();
+        let silent = cotangent.as_slice()[row * per_row..][..per_row].iter().all(|&derivative| derivative == 0.0);
         for (voxel, channel) in target.iter().enumerate() {
+            // An ignored voxel has gradient +0, whatever the sign of the upstream gradient.
             let mut u = vec![0.0; classes];
-            if let Some(channel) = *channel {
+            if let Some(channel) = channel.filter(|_| !silent) {
                 let mut p = read(logits, sample, voxel);
                 activation.apply(&mut p);
                 for (class, u) in u.iter_mut().enumerate() {
@@ -161,9 +176,10 @@ pub fn pullback<T: Copy + Into<f64>>(
                     *u = cotangent.get(row, class, Sum::Intersection) * g + cotangent.get(row, class, Sum::Prediction);
                 }
                 activation.pull_back(&p, &mut u);
+                u.iter_mut().for_each(|u| *u *= factor);
             }
             for (class, u) in u.iter().enumerate() {
-                gradient.data_mut()[element(&out, sample, class, voxel)] = factor * u;
+                gradient.data_mut()[element(&out, sample, class, voxel)] = *u;
             }
         }
     }

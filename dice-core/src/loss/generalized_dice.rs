@@ -216,7 +216,9 @@ impl LossHead for GeneralizedDice {
             let overlap: f64 = kept.iter().map(|class| class.weight * class.intersection).sum();
             let total: f64 = kept.iter().map(|class| class.weight * floored(class)).sum();
             let numerator = 2.0 * overlap + self.smooth_numerator;
-            let denominator = total + self.smooth_denominator;
+            // An infinite prediction, possible without an activation, must not hide behind N/∞ = 0.
+            let unbounded = kept.iter().any(|class| class.prediction.is_infinite());
+            let denominator = if unbounded { f64::NAN } else { total + self.smooth_denominator };
             let ratio = numerator / denominator;
             let value = 1.0 - ratio;
             let missed = total - 2.0 * overlap;

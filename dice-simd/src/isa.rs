@@ -1,0 +1,117 @@
+//! Which instruction set runs the kernels: detection, cap, query.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// An instruction set that the kernels are compiled for, least first.
+///
+/// All levels give the same bits but [`Portable`](Isa::Portable), which lacks fused multiply-add and agrees with the
+/// others within the bounds that the crate's tests state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Isa {
+    /// One number after the other: slow, for comparison. Runs anywhere.
+    Scalar = 0,
+    /// 128-bit vectors of the compile-time target (crate `wide`). Runs anywhere; multiplies and adds in two roundings.
+    Portable = 1,
+    /// 128-bit NEON with fused multiply-add: every aarch64 CPU.
+    Neon = 2,
+    /// 256-bit AVX2 with FMA: x86-64-v3.
+    Avx2 = 3,
+    /// 512-bit AVX-512 F, BW, CD, DQ, VL: x86-64-v4.
+    Avx512 = 4,
+}
+
+impl Isa {
+    /// Every level, least first.
+    pub const ALL: [Self; 5] = [Self::Scalar, Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+
+    /// Whether this CPU has it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Scalar | Self::Portable => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => pulp::aarch64::Neon::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => pulp::x86::V3::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => pulp::x86::V4::is_available(),
+            #[allow(unreachable_patterns, reason = "which levels remain depends on the target")]
+            _ => false,
+        }
+    }
+
+    /// The levels of this CPU, least first.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|isa| isa.is_available())
+    }
+
+    /// The level that a new engine uses: the greatest one of this CPU that is not above [`max_isa`].
+    pub fn effective() -> Self {
+        let max = max_isa();
+        Self::available().filter(|&isa| isa <= max).last().unwrap_or(Self::Scalar)
+    }
+
+    /// `scalar`, `portable`, `neon`, `avx2` or `avx512`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Portable => "portable",
+            Self::Neon => "neon",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// Whether the level multiplies and adds in one rounding, and so gives the bits that all such levels give.
+    pub fn is_exact(self) -> bool {
+        self != Self::Portable
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Isa {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|isa| isa.name() == name).ok_or(())
+    }
+}
+
+/// An engine was asked for an instruction set that this CPU does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this CPU has no {0}")]
+pub struct UnavailableIsa(pub Isa);
+
+/// No call of [`set_max_isa`] yet.
+const UNSET: u8 = u8::MAX;
+static MAX_ISA: AtomicU8 = AtomicU8::new(UNSET);
+
+/// Caps the level of engines made from now on. It overrides the environment variable `DICE_MAX_ISA`.
+pub fn set_max_isa(isa: Isa) {
+    MAX_ISA.store(isa as u8, Ordering::Relaxed);
+}
+
+/// The cap: that of [`set_max_isa`], else that of the environment variable `DICE_MAX_ISA` (a level's name) as it was when
+/// first asked for, else none, which is [`Isa::Avx512`].
+pub fn max_isa() -> Isa {
+    static ENVIRONMENT: OnceLock<Isa> = OnceLock::new();
+    let set = MAX_ISA.load(Ordering::Relaxed);
+    Isa::ALL.into_iter().find(|&isa| isa as u8 == set).unwrap_or_else(|| {
+        *ENVIRONMENT.get_or_init(|| match std::env::var("DICE_MAX_ISA") {
+            Ok(name) => name.parse().unwrap_or_else(|()| {
+                let names = Isa::ALL.map(Isa::name).join(", ");
+                eprintln!("dice: DICE_MAX_ISA={name} is none of {names}; no cap is set");
+                Isa::Avx512
+            }),
+            Err(_) => Isa::Avx512,
+        })
+    })
+}

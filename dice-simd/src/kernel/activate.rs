@@ -1,0 +1,113 @@
+//! From the logits of a block to its probabilities.
+//!
+//! A probability is left as a product p = e · r of a number per class and voxel and a number per voxel: a softmax divides
+//! once per voxel and never multiplies the quotient out.
+
+use super::Row;
+use super::exp::exp;
+use crate::gather::Rows;
+use crate::lanes::Lanes;
+use crate::tile::VECTORS;
+
+/// An activation, `GROUP` vectors at a time.
+pub(super) trait Activate {
+    /// Whether the gradient of one class depends on the other classes.
+    const COUPLED: bool;
+
+    /// Computes e of every class, and r, for the four vectors of a block; the number of classes is `e.len()`.
+    fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_>, e: &mut [Row], r: &mut Row);
+
+    /// ∂p/∂z of an uncoupled activation, from e and r of one class.
+    fn slope<L: Lanes>(lanes: L, e: L::F, r: L::F) -> L::F;
+}
+
+/// Softmax over the classes: e = exp(z − max z), r = 1 / Σ e.
+pub(super) struct Softmax;
+
+impl Activate for Softmax {
+    const COUPLED: bool = true;
+
+    #[inline(always)]
+    fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_>, e: &mut [Row], r: &mut Row) {
+        for first in (0..VECTORS).step_by(GROUP) {
+            let mut max = [lanes.splat(0.0); GROUP];
+            for j in 0..GROUP {
+                max[j] = lanes.load(logits.vector(0, first + j));
+            }
+            for class in 1..e.len() {
+                for j in 0..GROUP {
+                    max[j] = lanes.max(max[j], lanes.load(logits.vector(class, first + j)));
+                }
+            }
+            let mut sum = [lanes.splat(0.0); GROUP];
+            for (class, e) in e.iter_mut().enumerate() {
+                let mut d = max;
+                for j in 0..GROUP {
+                    d[j] = lanes.sub(lanes.load(logits.vector(class, first + j)), max[j]);
+                }
+                let exponentials = exp(lanes, d);
+                for j in 0..GROUP {
+                    lanes.store(e.vector_mut(first + j), exponentials[j]);
+                    sum[j] = lanes.add(sum[j], exponentials[j]);
+                }
+            }
+            for j in 0..GROUP {
+                lanes.store(r.vector_mut(first + j), lanes.div(lanes.splat(1.0), sum[j]));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn slope<L: Lanes>(_: L, _: L::F, _: L::F) -> L::F {
+        unreachable!("the gradient of a softmax is coupled")
+    }
+}
+
+/// Logistic function of each channel: e = p, r = 1.
+pub(super) struct Sigmoid;
+
+impl Activate for Sigmoid {
+    const COUPLED: bool = false;
+
+    #[inline(always)]
+    fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_>, e: &mut [Row], r: &mut Row) {
+        let one = lanes.splat(1.0);
+        for (class, e) in e.iter_mut().enumerate() {
+            for j in 0..VECTORS {
+                let z = lanes.load(logits.vector(class, j));
+                let [small] = exp(lanes, [lanes.neg_abs(z)]);
+                let negative = lanes.gt(lanes.splat(0.0), z);
+                let numerator = lanes.select(negative, small, one);
+                lanes.store(e.vector_mut(j), lanes.div(numerator, lanes.add(one, small)));
+            }
+        }
+        *r = Row([1.0; _]);
+    }
+
+    #[inline(always)]
+    fn slope<L: Lanes>(lanes: L, e: L::F, _: L::F) -> L::F {
+        lanes.mul(e, lanes.sub(lanes.splat(1.0), e))
+    }
+}
+
+/// The prediction as it is: e = z, r = 1.
+pub(super) struct Identity;
+
+impl Activate for Identity {
+    const COUPLED: bool = false;
+
+    #[inline(always)]
+    fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_>, e: &mut [Row], r: &mut Row) {
+        for (class, e) in e.iter_mut().enumerate() {
+            for j in 0..VECTORS {
+                lanes.store(e.vector_mut(j), lanes.load(logits.vector(class, j)));
+            }
+        }
+        *r = Row([1.0; _]);
+    }
+
+    #[inline(always)]
+    fn slope<L: Lanes>(_: L, _: L::F, r: L::F) -> L::F {
+        r
+    }
+}

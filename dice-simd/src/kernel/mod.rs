@@ -1,0 +1,54 @@
+//! The algorithms over voxels, each written once over [`Lanes`](crate::lanes::Lanes).
+//!
+//! A claimant walks over the blocks of its tiles. A block is 64 voxels, all classes of them, so small that its
+//! probabilities stay in the L1 cache between the steps: maximum over the classes, exponentials and their sum, one
+//! division per voxel, then the sums or the gradient class by class.
+//!
+//! Kernels are monomorphic in the lanes, the [activation](activate) and a class bucket: 2 and 4 classes are compiled with
+//! their loops unrolled, any other number shares one kernel.
+
+mod activate;
+mod exp;
+mod labels;
+mod pullback;
+mod statistics;
+
+pub use exp::exp_nonpositive;
+pub(crate) use labels::LabelCheck;
+pub(crate) use pullback::{PullbackPass, Slope};
+pub(crate) use statistics::{Found, StatisticsPass};
+
+use crate::tile::BLOCK;
+
+/// One number per voxel of a block.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct Row<T = f32>(pub(crate) [T; BLOCK]);
+
+impl<T: Copy> Row<T> {
+    /// The numbers of one vector of the block.
+    #[inline(always)]
+    pub(crate) fn vector(&self, vector: usize) -> &[T; crate::lanes::LANES] {
+        self.0.as_chunks().0.get(vector).expect("a block has four vectors")
+    }
+
+    /// The numbers of one vector of the block, to write.
+    #[inline(always)]
+    pub(crate) fn vector_mut(&mut self, vector: usize) -> &mut [T; crate::lanes::LANES] {
+        self.0.as_chunks_mut().0.get_mut(vector).expect("a block has four vectors")
+    }
+}
+
+/// Calls `$run::<Activate, CLASSES>` for the activation and the class bucket: 0 stands for any number of classes.
+macro_rules! for_activation_and_classes {
+    ($activation:expr, $classes:expr, $this:ident.$run:ident::<$lanes:ident, $group:ident>($($argument:expr),*)) => {
+        match ($activation, $classes) {
+            (Activation::Softmax, 2) => $this.$run::<$lanes, $group, activate::Softmax, 2>($($argument),*),
+            (Activation::Softmax, 4) => $this.$run::<$lanes, $group, activate::Softmax, 4>($($argument),*),
+            (Activation::Softmax, _) => $this.$run::<$lanes, $group, activate::Softmax, 0>($($argument),*),
+            (Activation::Sigmoid, _) => $this.$run::<$lanes, $group, activate::Sigmoid, 0>($($argument),*),
+            (Activation::None, _) => $this.$run::<$lanes, $group, activate::Identity, 0>($($argument),*),
+        }
+    };
+}
+use for_activation_and_classes;

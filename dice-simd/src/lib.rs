@@ -1,0 +1,45 @@
+//! The Dice loss family at the speed of memory: the fast passes of [`dice_core`].
+//!
+//! An [`Engine`] makes the [statistics](dice_core::Statistics) of a prediction in one streaming pass over logits and
+//! target, and writes the gradient in a second one. The activation is fused, nothing is materialised. Every engine gives
+//! the same bits: on each [`Isa`] with fused multiply-add, with any number of threads, in any memory layout.
+//!
+//! ```
+//! use dice_simd::{Engine, core::{Problem, View, ViewMut, loss::GeneralizedDice}};
+//!
+//! let shape = [1, 2, 1, 2, 2]; // one sample, two classes, 1 × 2 × 2 voxels
+//! let logits = [2.0, 1.0, -1.0, 0.0, -2.0, 0.0, 1.0, 3.0_f32];
+//! let labels = [0, 0, 1, 1_u8];
+//! let logits = View::channels_first(&logits, &shape)?;
+//! let problem = Problem::new(View::label_map(&labels, &[1, 1, 2, 2])?);
+//! let mut gradient = [0.0_f32; 8];
+//! let mut gradient = ViewMut::channels_first(&mut gradient, &shape)?;
+//! let eval = Engine::new().value_and_grad(&logits, &problem, &GeneralizedDice::default(), &mut gradient)?;
+//! assert!(eval.value() < 0.2);
+//! # Ok::<(), dice_core::Error>(())
+//! ```
+//!
+//! The parts: `isa` and `dispatch` choose the instruction set, `lanes` holds its instructions, `kernel` the algorithms
+//! over voxels, `gather` and `scatter` bring any layout to the one form that kernels read and write, `tile` cuts a volume
+//! and `executor` spreads the tiles over threads.
+
+mod dispatch;
+mod engine;
+mod executor;
+mod gather;
+mod isa;
+mod kernel;
+mod lanes;
+mod scatter;
+mod tile;
+
+pub use dice_core as core;
+pub use engine::{DefaultExecutor, Engine};
+pub use executor::Executor;
+#[cfg(feature = "rayon")]
+pub use executor::Rayon;
+pub use executor::Serial;
+pub use isa::{Isa, UnavailableIsa, max_isa, set_max_isa};
+pub use kernel::exp_nonpositive;
+pub use lanes::DefaultFloatMode;
+pub use tile::TILE_VOXELS;
