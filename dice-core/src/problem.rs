@@ -44,7 +44,8 @@ impl<'a> From<View<'a, u8>> for Target<'a> {
     }
 }
 
-/// What becomes of a logit that has no probability: NaN, or +∞ or all −∞ under a softmax.
+/// What becomes of a logit that has no probability: NaN; +∞, or nothing but −∞, under a softmax; ±∞ where the prediction is
+/// used as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NonFinite {
     /// The value and the gradient become NaN, as mixed-precision training loops expect.
@@ -63,8 +64,8 @@ pub struct Problem<'a> {
     pub ignore_index: Option<i64>,
     /// What becomes of a logit without a probability.
     pub non_finite: NonFinite,
-    /// The caller vouches that every label is a class or ignored, so a pullback on its own need not look again. A label
-    /// that is neither then counts as no class at all.
+    /// The caller vouches that every label is a class or ignored, so that a fast pullback on its own need not look again. A
+    /// label that is neither is then ignored.
     pub labels_checked: bool,
 }
 

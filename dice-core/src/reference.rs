@@ -162,21 +162,28 @@ pub fn pullback<T: Copy + Into<f64>>(
     for (sample, target) in targets.iter().enumerate() {
         let row = cotangent.row(sample);
         let factor = cotangent.upstream(row, upstream);
-        // A group without derivatives has gradient 0 even where its logits are NaN.
-        let per_row = classes * cotangent.request().sums.len();
-        let silent = cotangent.as_slice()[row * per_row..][..per_row].iter().all(|&derivative| derivative == 0.0);
+        // ∂L/∂p inside and outside the class.
+        let slope = |class| {
+            let outside = cotangent.get(row, class, Sum::Prediction);
+            (factor * (outside + cotangent.get(row, class, Sum::Intersection)), factor * outside)
+        };
+        // Where the loss does not depend on a group, or a channel of its own, the gradient is +0 even for NaN logits.
+        let silent: Vec<bool> = (0..classes).map(|class| slope(class) == (0.0, 0.0)).collect();
+        let all_silent = silent.iter().all(|&silent| silent);
         for (voxel, channel) in target.iter().enumerate() {
             // An ignored voxel has gradient +0, whatever the sign of the upstream gradient.
             let mut u = vec![0.0; classes];
-            if let Some(channel) = channel.filter(|_| !silent) {
+            if let Some(channel) = channel.filter(|_| !all_silent) {
                 let mut p = read(logits, sample, voxel);
                 activation.apply(&mut p);
                 for (class, u) in u.iter_mut().enumerate() {
-                    let g = if channel == class as i32 { 1.0 } else { 0.0 };
-                    *u = cotangent.get(row, class, Sum::Intersection) * g + cotangent.get(row, class, Sum::Prediction);
+                    let (inside, outside) = slope(class);
+                    *u = if channel == class as i32 { inside } else { outside };
                 }
                 activation.pull_back(&p, &mut u);
-                u.iter_mut().for_each(|u| *u *= factor);
+                if activation != Activation::Softmax {
+                    u.iter_mut().zip(&silent).filter(|(_, silent)| **silent).for_each(|(u, _)| *u = 0.0);
+                }
             }
             for (class, u) in u.iter().enumerate() {
                 gradient.data_mut()[element(&out, sample, class, voxel)] = *u;

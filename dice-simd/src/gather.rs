@@ -242,23 +242,29 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Notes the logits of a tile, at their places in the order `[N, C, spatial…]`, that leave their probability without a
-    /// number.
+    /// Notes the logits of a tile, at their places in the order `[N, C, spatial…]`, that have no probability, see
+    /// [`NonFinite`](dice_core::NonFinite).
     #[cold]
     #[inline(never)]
-    pub(crate) fn note_non_finite(&self, tile: &Tile, activation: Activation, bad: &mut FirstBad<f32>) {
+    pub(crate) fn note_non_finite(&self, tile: &Tile, activation: Activation, bad_logit: &mut FirstBad<f32>) {
         let layout = self.view.layout();
         let (voxels, classes) = (layout.voxels(), layout.channels());
         let mut stage = Stage::new(classes);
-        let mut p = vec![0.0; classes];
         for (first, inside) in tile.blocks() {
             let block = self.block(&mut stage, tile.sample, first, inside, &mut FirstBad::default());
             for voxel in 0..BLOCK {
-                let z = |class| block.logits.vector(class, voxel / LANES)[voxel % LANES];
-                p.iter_mut().enumerate().for_each(|(class, p)| *p = f64::from(z(class)));
-                activation.apply(&mut p);
-                for class in (0..classes).filter(|&class| !p[class].is_finite() && !z(class).is_finite()) {
-                    bad.note(((tile.sample * classes + class) * voxels + first + voxel) as u64, z(class));
+                let logit = |class| block.logits.vector(class, voxel / LANES)[voxel % LANES];
+                let lost = (0..classes).all(|class| logit(class) == f32::NEG_INFINITY);
+                for class in 0..classes {
+                    let z = logit(class);
+                    let bad = match activation {
+                        Activation::Softmax => lost || z.is_nan() || z == f32::INFINITY,
+                        Activation::Sigmoid => z.is_nan(),
+                        Activation::None => !z.is_finite(),
+                    };
+                    if bad {
+                        bad_logit.note(((tile.sample * classes + class) * voxels + first + voxel) as u64, z);
+                    }
                 }
             }
         }

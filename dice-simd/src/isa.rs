@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// An instruction set that the kernels are compiled for, least first.
@@ -90,8 +89,9 @@ impl FromStr for Isa {
 #[error("this CPU has no {0}")]
 pub struct UnavailableIsa(pub Isa);
 
-/// No call of [`set_max_isa`] yet.
+/// No cap is known yet.
 const UNSET: u8 = u8::MAX;
+/// A plain atomic, no lock: a child after `fork` may ask while another thread of its parent did.
 static MAX_ISA: AtomicU8 = AtomicU8::new(UNSET);
 
 /// Caps the level of engines made from now on. It overrides the environment variable `DICE_MAX_ISA`.
@@ -102,16 +102,22 @@ pub fn set_max_isa(isa: Isa) {
 /// The cap: that of [`set_max_isa`], else that of the environment variable `DICE_MAX_ISA` (a level's name) as it was when
 /// first asked for, else none, which is [`Isa::Avx512`].
 pub fn max_isa() -> Isa {
-    static ENVIRONMENT: OnceLock<Isa> = OnceLock::new();
-    let set = MAX_ISA.load(Ordering::Relaxed);
-    Isa::ALL.into_iter().find(|&isa| isa as u8 == set).unwrap_or_else(|| {
-        *ENVIRONMENT.get_or_init(|| match std::env::var("DICE_MAX_ISA") {
-            Ok(name) => name.parse().unwrap_or_else(|()| {
-                let names = Isa::ALL.map(Isa::name).join(", ");
-                eprintln!("dice: DICE_MAX_ISA={name} is none of {names}; no cap is set");
-                Isa::Avx512
-            }),
-            Err(_) => Isa::Avx512,
-        })
+    let cap = |number| Isa::ALL.into_iter().find(|&isa| isa as u8 == number);
+    cap(MAX_ISA.load(Ordering::Relaxed)).unwrap_or_else(|| {
+        let isa = from_environment();
+        // A call of `set_max_isa` meanwhile wins.
+        match MAX_ISA.compare_exchange(UNSET, isa as u8, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => isa,
+            Err(number) => cap(number).unwrap_or(isa),
+        }
+    })
+}
+
+fn from_environment() -> Isa {
+    let Ok(name) = std::env::var("DICE_MAX_ISA") else { return Isa::Avx512 };
+    name.parse().unwrap_or_else(|()| {
+        let names = Isa::ALL.map(Isa::name).join(", ");
+        eprintln!("dice: DICE_MAX_ISA={name} is none of {names}; no cap is set");
+        Isa::Avx512
     })
 }

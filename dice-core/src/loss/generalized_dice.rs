@@ -22,7 +22,7 @@ pub enum ClassWeighting {
     Inverse,
     /// 1 for every class.
     Uniform,
-    /// Given: one finite weight ≥ 0 per kept class.
+    /// Given: one weight per kept class.
     Fixed(Vec<f64>),
 }
 
@@ -71,7 +71,8 @@ pub enum NonFiniteLoss {
 /// The generalised Dice loss. The fields are the whole definition; [`Default`] is this library's own choice, and the
 /// constructors named after their owners are the presets.
 ///
-/// A ratio whose denominator is 0 has loss 0 and gradient 0.
+/// A ratio whose denominator is 0 has loss 0 and gradient 0. Smoothing, given weights and epsilons are 0 or from 1e-30 to
+/// 1e30, so that finite logits never give NaN or infinity.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GeneralizedDice {
     /// From logits to probabilities.
@@ -109,20 +110,21 @@ struct Kept {
 
 impl GeneralizedDice {
     fn check(&self, kept: usize) -> Result<(), Error> {
-        let at_least_zero = |name, value: f64| {
-            if value >= 0.0 && value.is_finite() {
+        // Within these bounds no product or quotient of the head leaves the range of f64.
+        let in_range = |name, value: f64| {
+            if value == 0.0 || (1e-30..=1e30).contains(&value) {
                 Ok(())
             } else {
-                Err(Error::InvalidParameter { name, value, requirement: "finite and at least 0" })
+                Err(Error::InvalidParameter { name, value, requirement: "0, or from 1e-30 to 1e30" })
             }
         };
-        at_least_zero("smooth_numerator", self.smooth_numerator)?;
-        at_least_zero("smooth_denominator", self.smooth_denominator)?;
-        at_least_zero("least_union", self.least_union)?;
+        in_range("smooth_numerator", self.smooth_numerator)?;
+        in_range("smooth_denominator", self.smooth_denominator)?;
+        in_range("least_union", self.least_union)?;
         match self.absent {
-            AbsentClass::Epsilon(e) => at_least_zero("absent epsilon", e)?,
-            AbsentClass::Regularised(e) if !(e > 0.0 && e.is_finite()) => {
-                let requirement = "finite and above 0";
+            AbsentClass::Epsilon(e) => in_range("absent epsilon", e)?,
+            AbsentClass::Regularised(e) if !(1e-30..=1e30).contains(&e) => {
+                let requirement = "from 1e-30 to 1e30";
                 return Err(Error::InvalidParameter { name: "absent regularisation", value: e, requirement });
             }
             _ => {}
@@ -131,7 +133,7 @@ impl GeneralizedDice {
             if weights.len() != kept {
                 return Err(Error::Length { what: "class weights", expected: kept, found: weights.len() });
             }
-            weights.iter().try_for_each(|&weight| at_least_zero("class weight", weight))?;
+            weights.iter().try_for_each(|&weight| in_range("class weight", weight))?;
         }
         Ok(())
     }

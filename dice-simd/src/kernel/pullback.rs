@@ -33,6 +33,13 @@ pub(crate) struct PullbackPass<'a> {
     pub(crate) sink: &'a Sink<'a>,
 }
 
+impl Slope {
+    /// Whether the loss does not depend on the class.
+    fn is_zero(self) -> bool {
+        self.inside == 0.0 && self.outside == 0.0
+    }
+}
+
 impl Kernel for PullbackPass<'_> {
     type Output = ();
 
@@ -54,13 +61,19 @@ impl PullbackPass<'_> {
         while let Some(tile) = self.tiles.claim() {
             let row = if self.slopes.len() == classes { 0 } else { tile.sample };
             let slopes = &self.slopes[row * classes..][..classes];
+            // A group without a gradient has none where its logits are NaN either.
+            let silent = slopes.iter().all(|slope| slope.is_zero());
             for (first, inside) in tile.blocks() {
                 // Labels were looked at before; one that is no class is no part of any.
                 let block = self.source.block(&mut stage, tile.sample, first, inside.clone(), &mut FirstBad::default());
                 A::activate::<L, GROUP>(lanes, block.logits, &mut e[..classes], &mut r);
                 // SAFETY: the tile is this thread's alone, so are its voxels.
                 let (mut target, staged) = unsafe { self.sink.block(&mut out, tile.sample, first, &inside) };
-                if A::COUPLED {
+                if silent {
+                    for class in 0..classes {
+                        (0..VECTORS).for_each(|vector| target.put(lanes, class, vector, lanes.splat(0.0)));
+                    }
+                } else if A::COUPLED {
                     coupled::<L, GROUP>(lanes, &block, &e[..classes], &r, slopes, &mut target);
                 } else {
                     uncoupled::<L, A>(lanes, &block, &e[..classes], &r, slopes, &mut target);
@@ -136,9 +149,14 @@ fn uncoupled<L: Lanes, A: Activate>(
 ) {
     for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
         for j in 0..VECTORS {
-            let u = slope_of(lanes, block, class, j, slope);
-            let by_logit = A::slope(lanes, lanes.load(e.vector(j)), lanes.load(r.vector(j)));
-            put(lanes, block, target, class, j, lanes.mul(u, by_logit));
+            // Nothing flows to a channel that the loss does not depend on, not even NaN.
+            let g = if slope.is_zero() {
+                lanes.splat(0.0)
+            } else {
+                let by_logit = A::slope(lanes, lanes.load(e.vector(j)), lanes.load(r.vector(j)));
+                lanes.mul(slope_of(lanes, block, class, j, slope), by_logit)
+            };
+            put(lanes, block, target, class, j, g);
         }
     }
 }

@@ -1,0 +1,39 @@
+//! The embedded volumes are the ones that the README describes.
+
+use dice_data::{Brain, CLASSES, NiftiError};
+
+#[test]
+fn every_class_has_its_voxels_and_outside_is_black() -> Result<(), NiftiError> {
+    let Brain { shape, t1, tissues } = Brain::load()?;
+    assert_eq!(shape, [189, 233, 197]);
+    assert_eq!(t1.len(), shape.iter().product());
+    assert_eq!(tissues.len(), t1.len());
+
+    let mut voxels = [0; CLASSES.len()];
+    for &label in &tissues {
+        voxels[usize::from(label)] += 1;
+    }
+    assert_eq!(voxels, [6_788_750, 160_496, 1_090_506, 635_537]);
+    assert!(t1.iter().zip(&tissues).all(|(&t1, &label)| (t1 == 0.0) == (label == 0)));
+    assert_eq!(t1.iter().copied().fold(0.0, f32::max), 255.0);
+    Ok(())
+}
+
+/// A brain is nearly its own mirror image from left to right, and in no other direction: an axis mistaken for another shows.
+#[test]
+fn the_contiguous_axis_runs_from_left_to_right() -> Result<(), NiftiError> {
+    let Brain { shape: [depth, height, width], tissues, .. } = Brain::load()?;
+    let inside = |d: usize, h: usize, w: usize| tissues[(d * height + h) * width + w] != 0;
+    let (mut differ, mut voxels) = (0, 0);
+    for d in 0..depth {
+        for h in 0..height {
+            for w in 0..width {
+                // The template's plane of symmetry, x = 0 mm, is index 98 of 0..197.
+                differ += usize::from(inside(d, h, w) != inside(d, h, width - 1 - w));
+                voxels += usize::from(inside(d, h, w));
+            }
+        }
+    }
+    assert!(differ * 100 < voxels, "{differ} of {voxels} voxels have no mirror image");
+    Ok(())
+}

@@ -1,0 +1,479 @@
+//! The three steps.
+
+use std::ops::Range;
+
+use dice_simd::TILE_VOXELS;
+use dice_simd::core::accumulator::WORDS;
+use dice_simd::core::{Dims, Error, LossHead, Problem, Statistics, View, ViewMut};
+
+use crate::loss::{Loss, LossStruct};
+use crate::problem::{LocatedProblem, ProblemStruct};
+use crate::runtime::engine;
+use crate::status::{Failure, Status, call, checked_output, checked_slice};
+use crate::tensor::{Located, Tensor};
+
+/// The arguments that every pass has, found but not yet borrowed.
+struct Input {
+    logits: Located<f32>,
+    problem: LocatedProblem,
+    loss: Loss,
+}
+
+impl Input {
+    /// # Safety
+    /// Each pointer is NULL or valid, as are those behind it.
+    unsafe fn read(
+        logits: *const Tensor,
+        problem: *const ProblemStruct,
+        loss: *const LossStruct,
+    ) -> Result<Self, Failure> {
+        // SAFETY: the caller vouches for the pointer.
+        let logits = unsafe { Located::read(logits, "logits", None) }?;
+        // SAFETY: the caller vouches for the pointer.
+        let problem = unsafe { LocatedProblem::read(problem, logits.shape().len()) }?;
+        // SAFETY: the caller vouches for the pointer.
+        let loss = unsafe { Loss::read(loss) }?;
+        Ok(Self { logits, problem, loss })
+    }
+
+    /// # Safety
+    /// The tensors' memory is valid, lives as long as `'a`, and nobody writes to it.
+    unsafe fn borrow<'a>(&self) -> Result<(View<'a, f32>, Problem<'a>), Failure> {
+        // SAFETY: the caller vouches for the memory.
+        let logits = unsafe { self.logits.view() }?;
+        // SAFETY: the caller vouches for the memory.
+        let problem = unsafe { self.problem.problem() }?;
+        // Before anything else is looked at: later errors may rely on it.
+        problem.check(logits.layout())?;
+        Ok((logits, problem))
+    }
+
+    /// The gradient's tensor, apart from the inputs.
+    ///
+    /// # Safety
+    /// As [`borrow`](Self::borrow), for memory that nobody else uses.
+    unsafe fn gradient<'a>(&self, gradient: *const Tensor) -> Result<ViewMut<'a, f32>, Failure> {
+        // SAFETY: the caller vouches for the pointer.
+        let gradient = unsafe { Located::<f32>::read(gradient, "gradient", None) }?;
+        if gradient.shape() != self.logits.shape() {
+            let (expected, found) = (Dims::new(self.logits.shape()), Dims::new(gradient.shape()));
+            return Err(Error::ShapeMismatch { what: "gradient", expected, found }.into());
+        }
+        gradient.check_apart(&self.logits)?;
+        gradient.check_apart(&self.problem.labels)?;
+        // SAFETY: the caller vouches for the memory, which is apart from the inputs.
+        unsafe { gradient.view_mut() }
+    }
+}
+
+/// Samples and classes of a prediction.
+fn extents(logits: &Located<f32>) -> Result<(usize, usize), Failure> {
+    match logits.shape() {
+        [_, 0, ..] => Err(Error::ZeroClasses { shape: Dims::new(logits.shape()) }.into()),
+        [samples, classes, ..] => Ok((*samples, *classes)),
+        shape => Err(Error::Rank { what: "logits", least: 2, most: 8, found: shape.len() }.into()),
+    }
+}
+
+/// The words of a table.
+fn table_len(loss: &Loss, samples: usize, classes: usize) -> Result<usize, Failure> {
+    let per_sample = classes.checked_mul(loss.request().sums.len()).and_then(|sums| sums.checked_add(1));
+    per_sample.and_then(|per_sample| per_sample.checked_mul(samples)?.checked_mul(WORDS)).ok_or_else(|| {
+        Failure::new(Status::Shape, format!("{samples} samples of {classes} classes: no table can hold their sums"))
+    })
+}
+
+fn voxels(start: i64, end: i64) -> Result<Range<usize>, Failure> {
+    let bound = |bound: i64| {
+        let sentence = format!("voxels {start}..{end}: a bound is negative");
+        usize::try_from(bound).map_err(|_| Failure::new(Status::InvalidArgument, sentence).numbers(bound, -1))
+    };
+    Ok(bound(start)?..bound(end)?)
+}
+
+/// Upstream gradients: ones if there are none.
+///
+/// # Safety
+/// As [`checked_slice`].
+unsafe fn upstream<'a>(upstream: *const f64, len: usize) -> Result<&'a [f64], Failure> {
+    if upstream.is_null() && len == 0 {
+        return Ok(&[1.0]);
+    }
+    // SAFETY: the caller vouches for the numbers.
+    let numbers = unsafe { checked_slice(upstream, len, "upstream") }?;
+    if numbers.is_empty() {
+        return Err(Failure::new(Status::Length, "upstream: length 0 of a pointer that is not NULL"));
+    }
+    Ok(numbers)
+}
+
+/// See `dice.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn dice_tile_voxels() -> i64 {
+    TILE_VOXELS as i64
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// Each pointer is NULL or valid, as are those behind it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_statistics_len(logits: *const Tensor, loss: *const LossStruct, num: *mut usize) -> i32 {
+    call(|| {
+        // SAFETY: the caller vouches for the pointer.
+        let logits = unsafe { Located::read(logits, "logits", None) }?;
+        // SAFETY: the caller vouches for the pointer.
+        let loss = unsafe { Loss::read(loss) }?;
+        // SAFETY: the caller vouches for the pointer.
+        let num = unsafe { checked_output(num, 1, 1, "num") }?;
+        let (samples, classes) = extents(&logits)?;
+        num.write(&[table_len(&loss, samples, classes)?]);
+        Ok(())
+    })
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// Each pointer is NULL or valid, as are those behind it; the tensors' spans are valid memory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_statistics(
+    logits: *const Tensor,
+    problem: *const ProblemStruct,
+    loss: *const LossStruct,
+    table: *mut i64,
+    num: usize,
+) -> i32 {
+    // SAFETY: as the caller vouches.
+    call(|| unsafe { statistics(logits, problem, loss, None, table, num) })
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// As [`dice_statistics`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_statistics_range(
+    logits: *const Tensor,
+    problem: *const ProblemStruct,
+    loss: *const LossStruct,
+    start: i64,
+    end: i64,
+    table: *mut i64,
+    num: usize,
+) -> i32 {
+    // SAFETY: as the caller vouches.
+    call(|| unsafe { statistics(logits, problem, loss, Some(voxels(start, end)?), table, num) })
+}
+
+/// # Safety
+/// As [`dice_statistics`].
+unsafe fn statistics(
+    logits: *const Tensor,
+    problem: *const ProblemStruct,
+    loss: *const LossStruct,
+    voxels: Option<Range<usize>>,
+    table: *mut i64,
+    num: usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller vouches for the pointers.
+    let input = unsafe { Input::read(logits, problem, loss) }?;
+    let (samples, classes) = extents(&input.logits)?;
+    // SAFETY: the caller vouches for the buffer.
+    let table = unsafe { checked_output(table, num, table_len(&input.loss, samples, classes)?, "table") }?;
+    // SAFETY: the caller vouches for the memory.
+    let (logits, problem) = unsafe { input.borrow() }?;
+    let voxels = voxels.unwrap_or(0..logits.layout().voxels());
+    let statistics = engine().statistics_range(&logits, &problem, input.loss.request(), voxels)?;
+    table.write(statistics.as_limbs());
+    Ok(())
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// Each pointer is NULL or points to as many words as its length says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_statistics_merge(from: *const i64, num: usize, into: *mut i64, num_into: usize) -> i32 {
+    call(|| {
+        // SAFETY: the caller vouches for the buffer.
+        let from = unsafe { checked_slice(from, num, "from") }?;
+        // SAFETY: the caller vouches for the buffer.
+        let into_words = unsafe { checked_slice(into.cast_const(), num_into, "into") }?;
+        let (from, rest) = from.as_chunks::<WORDS>();
+        if !rest.is_empty() {
+            return Err(
+                Error::Length { what: "from: words of a table, a multiple of", expected: WORDS, found: num }.into()
+            );
+        }
+        let mut sums: Vec<[i64; WORDS]> = into_words.as_chunks().0.to_vec();
+        // SAFETY: the caller vouches for the buffer.
+        let into = unsafe { checked_output(into, num_into, num, "into") }?;
+        for (sum, from) in sums.iter_mut().zip(from) {
+            dice_simd::core::accumulator::merge(sum, from);
+        }
+        into.write(sums.as_flattened());
+        Ok(())
+    })
+}
+
+fn table_extents(samples: i64, classes: i64) -> Result<(usize, usize), Failure> {
+    let extent = |what: &str, n: i64, least: i64| {
+        usize::try_from(n).ok().filter(|_| n >= least).ok_or_else(|| {
+            Failure::new(Status::Shape, format!("{what} = {n}: must be at least {least}")).numbers(n, least)
+        })
+    };
+    Ok((extent("samples", samples, 0)?, extent("classes", classes, 1)?))
+}
+
+/// Lengths of values, cotangent and reports.
+fn evaluation_lens(loss: &Loss, samples: usize, classes: usize) -> Result<[usize; 3], Failure> {
+    table_len(loss, samples, classes)?;
+    let (rows, values) = loss.rows_and_values(samples);
+    Ok([values, rows * classes * loss.request().sums.len(), rows * classes])
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// Each pointer is NULL or valid, as are those behind it.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_evaluation_len(
+    loss: *const LossStruct,
+    samples: i64,
+    classes: i64,
+    num_values: *mut usize,
+    num_cotangent: *mut usize,
+    num_reports: *mut usize,
+) -> i32 {
+    call(|| {
+        // SAFETY: the caller vouches for the pointer.
+        let loss = unsafe { Loss::read(loss) }?;
+        let (samples, classes) = table_extents(samples, classes)?;
+        let lens = evaluation_lens(&loss, samples, classes)?;
+        let outputs = [(num_values, "num_values"), (num_cotangent, "num_cotangent"), (num_reports, "num_reports")];
+        for ((pointer, what), len) in outputs.into_iter().zip(lens) {
+            if !pointer.is_null() {
+                // SAFETY: the caller vouches for the pointer.
+                unsafe { checked_output(pointer, 1, 1, what) }?.write(&[len]);
+            }
+        }
+        Ok(())
+    })
+}
+
+/// `dice_class_report`.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Report {
+    target: f64,
+    prediction: f64,
+    intersection: f64,
+    weight: f64,
+    dice: f64,
+    share: f64,
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// Each pointer is NULL or points to as many elements as its length says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_loss_evaluate(
+    loss: *const LossStruct,
+    table: *const i64,
+    num: usize,
+    samples: i64,
+    classes: i64,
+    values: *mut f64,
+    num_values: usize,
+    cotangent: *mut f64,
+    num_cotangent: usize,
+    reports: *mut Report,
+    num_reports: usize,
+) -> i32 {
+    call(|| {
+        // SAFETY: the caller vouches for the pointer.
+        let loss = unsafe { Loss::read(loss) }?;
+        let (samples, classes) = table_extents(samples, classes)?;
+        let expected = table_len(&loss, samples, classes)?;
+        // SAFETY: the caller vouches for the buffer.
+        let words = unsafe { checked_slice(table, num, "table") }?;
+        if num != expected {
+            return Err(Error::Length { what: "table", expected, found: num }.into());
+        }
+        let [expected_values, expected_cotangent, expected_reports] = evaluation_lens(&loss, samples, classes)?;
+        // An output that is not wanted has length 0.
+        let wanted =
+            |pointer_is_null: bool, len: usize, expected| if pointer_is_null && len == 0 { 0 } else { expected };
+        let expected = wanted(values.is_null(), num_values, expected_values);
+        // SAFETY: the caller vouches for the buffer.
+        let values = unsafe { checked_output(values, num_values, expected, "values") }?;
+        let expected = wanted(cotangent.is_null(), num_cotangent, expected_cotangent);
+        // SAFETY: the caller vouches for the buffer.
+        let cotangent = unsafe { checked_output(cotangent, num_cotangent, expected, "cotangent") }?;
+        let expected = wanted(reports.is_null(), num_reports, expected_reports);
+        // SAFETY: the caller vouches for the buffer.
+        let reports = unsafe { checked_output(reports, num_reports, expected, "reports") }?;
+
+        let mut statistics = Statistics::new(samples, classes, loss.request());
+        statistics.as_mut_limbs().copy_from_slice(words);
+        statistics.normalise();
+        let evaluation = loss.evaluate(&statistics)?;
+        let made: Vec<Report> = evaluation
+            .classes
+            .iter()
+            .map(|class| Report {
+                target: class.target,
+                prediction: class.prediction,
+                intersection: class.intersection,
+                weight: class.weight,
+                dice: class.dice,
+                share: class.share,
+            })
+            .collect();
+        if num_values > 0 {
+            values.write(&evaluation.values);
+        }
+        if num_cotangent > 0 {
+            cotangent.write(evaluation.cotangent.as_slice());
+        }
+        if num_reports > 0 {
+            reports.write(&made);
+        }
+        Ok(())
+    })
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// As [`dice_statistics`]; nobody else uses the gradient's span.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_pullback(
+    logits: *const Tensor,
+    problem: *const ProblemStruct,
+    loss: *const LossStruct,
+    cotangent: *const f64,
+    num_cotangent: usize,
+    upstream: *const f64,
+    num_upstream: usize,
+    gradient: *const Tensor,
+) -> i32 {
+    let (cotangent, upstream) = ((cotangent, num_cotangent), (upstream, num_upstream));
+    // SAFETY: as the caller vouches.
+    call(|| unsafe { pullback(logits, problem, loss, cotangent, upstream, None, gradient) })
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// As [`dice_pullback`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_pullback_range(
+    logits: *const Tensor,
+    problem: *const ProblemStruct,
+    loss: *const LossStruct,
+    cotangent: *const f64,
+    num_cotangent: usize,
+    upstream: *const f64,
+    num_upstream: usize,
+    start: i64,
+    end: i64,
+    gradient: *const Tensor,
+) -> i32 {
+    let (cotangent, upstream) = ((cotangent, num_cotangent), (upstream, num_upstream));
+    // SAFETY: as the caller vouches.
+    call(|| unsafe { pullback(logits, problem, loss, cotangent, upstream, Some(voxels(start, end)?), gradient) })
+}
+
+/// # Safety
+/// As [`dice_pullback`].
+unsafe fn pullback(
+    logits: *const Tensor,
+    problem: *const ProblemStruct,
+    loss: *const LossStruct,
+    (cotangent, num_cotangent): (*const f64, usize),
+    (upstream_numbers, num_upstream): (*const f64, usize),
+    voxels: Option<Range<usize>>,
+    gradient: *const Tensor,
+) -> Result<(), Failure> {
+    // SAFETY: the caller vouches for the pointers.
+    let input = unsafe { Input::read(logits, problem, loss) }?;
+    let (samples, classes) = extents(&input.logits)?;
+    // SAFETY: the caller vouches for the buffer.
+    let derivatives = unsafe { checked_slice(cotangent, num_cotangent, "cotangent") }?;
+    let cotangent = input.loss.cotangent(samples, classes, derivatives)?;
+    // SAFETY: the caller vouches for the buffer.
+    let upstream = unsafe { upstream(upstream_numbers, num_upstream) }?;
+    // SAFETY: the caller vouches for the memory.
+    let (logits, problem) = unsafe { input.borrow() }?;
+    // SAFETY: the caller vouches for the memory.
+    let mut gradient = unsafe { input.gradient(gradient) }?;
+    let voxels = voxels.unwrap_or(0..logits.layout().voxels());
+    Ok(engine().pullback_range(&logits, &problem, &cotangent, upstream, voxels, &mut gradient)?)
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// As [`dice_statistics`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_value(
+    logits: *const Tensor,
+    problem: *const ProblemStruct,
+    loss: *const LossStruct,
+    values: *mut f64,
+    num_values: usize,
+) -> i32 {
+    call(|| {
+        // SAFETY: the caller vouches for the pointers.
+        let input = unsafe { Input::read(logits, problem, loss) }?;
+        let (_, expected) = input.loss.rows_and_values(extents(&input.logits)?.0);
+        // SAFETY: the caller vouches for the buffer.
+        let values = unsafe { checked_output(values, num_values, expected, "values") }?;
+        // SAFETY: the caller vouches for the memory.
+        let (logits, problem) = unsafe { input.borrow() }?;
+        values.write(&engine().value(&logits, &problem, &input.loss)?.values);
+        Ok(())
+    })
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// As [`dice_pullback`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_value_and_grad(
+    logits: *const Tensor,
+    problem: *const ProblemStruct,
+    loss: *const LossStruct,
+    upstream_numbers: *const f64,
+    num_upstream: usize,
+    values: *mut f64,
+    num_values: usize,
+    gradient: *const Tensor,
+) -> i32 {
+    call(|| {
+        // SAFETY: the caller vouches for the pointers.
+        let input = unsafe { Input::read(logits, problem, loss) }?;
+        let (_, expected) = input.loss.rows_and_values(extents(&input.logits)?.0);
+        // SAFETY: the caller vouches for the buffer.
+        let upstream = unsafe { upstream(upstream_numbers, num_upstream) }?;
+        // SAFETY: the caller vouches for the buffer.
+        let values = unsafe { checked_output(values, num_values, expected, "values") }?;
+        // SAFETY: the caller vouches for the memory.
+        let (logits, problem) = unsafe { input.borrow() }?;
+        // SAFETY: the caller vouches for the memory.
+        let mut gradient = unsafe { input.gradient(gradient) }?;
+        if upstream.len() != 1 && upstream.len() != expected {
+            return Err(Error::Length { what: "upstream", expected, found: upstream.len() }.into());
+        }
+        let engine = engine();
+        let evaluation = engine.value(&logits, &problem, &input.loss)?;
+        let checked = Problem { labels_checked: true, ..problem };
+        engine.pullback(&logits, &checked, &evaluation.cotangent, upstream, &mut gradient)?;
+        values.write(&evaluation.values);
+        Ok(())
+    })
+}

@@ -1,0 +1,288 @@
+//! From errors and panics to statuses, and what a thread remembers of its last failure.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::ffi::{CStr, CString, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use dice_simd::DefaultFloatMode;
+use dice_simd::core::Error;
+
+/// `dice_status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub(crate) enum Status {
+    Ok = 0,
+    NullPointer = 1,
+    StructSize = 2,
+    InvalidArgument = 3,
+    Shape = 4,
+    Layout = 5,
+    Unsupported = 6,
+    Length = 7,
+    Label = 8,
+    NonFinite = 9,
+    Overflow = 10,
+    Unavailable = 11,
+    Panic = 12,
+}
+
+/// Every status with its few words.
+const WORDS: [(Status, &CStr); 13] = [
+    (Status::Ok, c"ok"),
+    (Status::NullPointer, c"null pointer"),
+    (Status::StructSize, c"wrong struct_size"),
+    (Status::InvalidArgument, c"invalid argument"),
+    (Status::Shape, c"shapes do not fit"),
+    (Status::Layout, c"memory layout not allowed"),
+    (Status::Unsupported, c"not supported"),
+    (Status::Length, c"wrong length"),
+    (Status::Label, c"label outside the classes"),
+    (Status::NonFinite, c"logit without a probability"),
+    (Status::Overflow, c"sum too large"),
+    (Status::Unavailable, c"not available on this machine"),
+    (Status::Panic, c"error inside the library"),
+];
+
+/// A failed call: the status, the sentence, and the numbers in it.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    status: Status,
+    sentence: String,
+    /// Where, what was found there, and what is needed; −1 for none.
+    numbers: [i64; 3],
+}
+
+const NO_NUMBERS: [i64; 3] = [-1; 3];
+
+impl Failure {
+    pub(crate) fn new(status: Status, sentence: impl Into<String>) -> Self {
+        Self { status, sentence: sentence.into(), numbers: NO_NUMBERS }
+    }
+
+    pub(crate) fn null(what: &str) -> Self {
+        Self::new(Status::NullPointer, format!("{what} is NULL"))
+    }
+
+    /// With what was found and what is needed.
+    pub(crate) fn numbers(self, found: i64, expected: i64) -> Self {
+        Self { numbers: [self.numbers[0], found, expected], ..self }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let index = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let (status, numbers) = match &error {
+            Error::LabelOutOfRange { index: at, label, classes } => {
+                (Status::Label, [index(*at), *label, count(*classes)])
+            }
+            Error::NonFiniteLogit { index: at, .. } => (Status::NonFinite, [index(*at), -1, -1]),
+            Error::ShapeMismatch { expected, found, .. } => {
+                let (expected, found) = (expected.as_slice(), found.as_slice());
+                let axis = (0..expected.len().max(found.len())).find(|&axis| expected.get(axis) != found.get(axis));
+                let extent = |dims: &[usize]| axis.and_then(|axis| dims.get(axis)).map_or(-1, |&dim| count(dim));
+                (Status::Shape, [axis.map_or(-1, count), extent(found), extent(expected)])
+            }
+            Error::Rank { found, .. } => (Status::Shape, [-1, count(*found), -1]),
+            Error::ZeroClasses { .. } => (Status::Shape, [1, 0, -1]),
+            Error::TooLarge { .. } => (Status::Shape, NO_NUMBERS),
+            Error::OutOfSlice { .. } => (Status::Layout, NO_NUMBERS),
+            Error::SelfOverlap { axis, stride, .. } => (Status::Layout, [count(*axis), *stride as i64, -1]),
+            Error::Length { expected, found, .. } => (Status::Length, [-1, count(*found), count(*expected)]),
+            Error::StatisticsMismatch { expected, found, .. } => {
+                (Status::Length, [-1, count(*found), count(*expected)])
+            }
+            Error::VoxelRange { end, voxels, .. } => (Status::InvalidArgument, [-1, count(*end), count(*voxels)]),
+            Error::SumOverflow => (Status::Overflow, NO_NUMBERS),
+            _ => (Status::InvalidArgument, NO_NUMBERS),
+        };
+        Self { status, sentence: error.to_string(), numbers }
+    }
+}
+
+thread_local! {
+    static LAST: RefCell<Option<(Failure, CString)>> = const { RefCell::new(None) };
+}
+
+/// Runs the body of an entry point in the default floating-point mode, and remembers its failure.
+pub(crate) fn call(body: impl FnOnce() -> Result<(), Failure>) -> i32 {
+    let outcome = {
+        let _mode = DefaultFloatMode::install();
+        catch_unwind(AssertUnwindSafe(body))
+    };
+    let failure = match outcome {
+        Ok(Ok(())) => return Status::Ok as i32,
+        Ok(Err(failure)) => failure,
+        Err(panic) => Failure::new(Status::Panic, format!("error inside the library: {}", message(&*panic))),
+    };
+    let status = failure.status as i32;
+    let sentence = CString::new(failure.sentence.replace('\0', " ")).unwrap_or_default();
+    // During thread exit there is nowhere to remember it, and nobody to ask.
+    let _ = LAST.try_with(|last| last.replace(Some((failure, sentence))));
+    status
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
+}
+
+/// `dice_error`.
+#[derive(Debug)]
+#[repr(C)]
+pub struct ErrorInfo {
+    struct_size: usize,
+    status: i32,
+    reserved: i32,
+    index: i64,
+    found: i64,
+    expected: i64,
+}
+
+/// See `dice.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn dice_status_string(status: i32) -> *const c_char {
+    WORDS.iter().find(|(known, _)| *known as i32 == status).map_or(c"unknown status", |(_, words)| words).as_ptr()
+}
+
+/// See `dice.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn dice_last_error() -> *const c_char {
+    let sentence = LAST.try_with(|last| last.borrow().as_ref().map_or(c"".as_ptr(), |(_, sentence)| sentence.as_ptr()));
+    sentence.unwrap_or(c"".as_ptr())
+}
+
+/// See `dice.h`.
+///
+/// # Safety
+/// `error` is NULL or points to a `dice_error`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_error_info(error: *mut ErrorInfo) -> i32 {
+    // The error that is asked for must survive the asking.
+    let last = LAST.try_with(|last| last.borrow().as_ref().map(|(failure, _)| failure.clone())).ok().flatten();
+    call(|| {
+        // SAFETY: the caller vouches for the pointer.
+        let error = unsafe { checked_struct(error.cast_const(), "error") }.map(|_| error)?;
+        let (status, [index, found, expected]) = last.map_or((Status::Ok, NO_NUMBERS), |f| (f.status, f.numbers));
+        let info = ErrorInfo {
+            struct_size: size_of::<ErrorInfo>(),
+            status: status as i32,
+            reserved: 0,
+            index,
+            found,
+            expected,
+        };
+        // SAFETY: checked above to be not NULL, and of this struct's size.
+        unsafe { error.write(info) };
+        Ok(())
+    })
+}
+
+/// See `dice.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn dice_version() -> u32 {
+    let part = |text: &str| text.parse::<u32>().unwrap_or(0);
+    let [major, minor, patch] =
+        [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")].map(part);
+    major << 16 | minor << 8 | patch
+}
+
+/// A C struct whose first field is its size.
+///
+/// # Safety
+/// Implementors are `repr(C)`, valid for any bits, and begin with a `usize`.
+pub(crate) unsafe trait Described: Sized {}
+
+// SAFETY: all of its fields are integers, `struct_size` first.
+unsafe impl Described for ErrorInfo {}
+
+/// The struct behind `pointer`, if it is not NULL, aligned, and says that it has the size that this library knows.
+///
+/// # Safety
+/// `pointer` is NULL or points to a `size_t`, and if that is the size of `T`, to a `T` that lives as long as `'a`.
+pub(crate) unsafe fn checked_struct<'a, T: Described>(pointer: *const T, what: &str) -> Result<&'a T, Failure> {
+    // SAFETY: as the caller vouches, there is a `size_t` if it is not NULL.
+    let size = unsafe { checked_pointer(pointer.cast::<usize>(), what) }?;
+    if *size != size_of::<T>() {
+        let sentence = format!("{what}.struct_size is {size} where {} is expected", size_of::<T>());
+        let failure = Failure::new(Status::StructSize, sentence);
+        return Err(failure.numbers(i64::try_from(*size).unwrap_or(i64::MAX), size_of::<T>() as i64));
+    }
+    // SAFETY: as the caller vouches, a T is there since the size is right.
+    Ok(unsafe { &*pointer })
+}
+
+/// The value behind `pointer`, if it is not NULL and aligned.
+///
+/// # Safety
+/// `pointer` is NULL, misaligned, or points to a `T` that lives as long as `'a`.
+pub(crate) unsafe fn checked_pointer<'a, T>(pointer: *const T, what: &str) -> Result<&'a T, Failure> {
+    if pointer.is_null() {
+        return Err(Failure::null(what));
+    }
+    if !pointer.is_aligned() {
+        return Err(Failure::new(Status::Layout, format!("{what} is misaligned")));
+    }
+    // SAFETY: not NULL and aligned; the caller vouches for the rest.
+    Ok(unsafe { &*pointer })
+}
+
+/// The `len` values at `pointer`, which may be NULL if there are none.
+///
+/// # Safety
+/// `pointer` is NULL, misaligned, or points to `len` values that live as long as `'a` and that nobody writes to.
+pub(crate) unsafe fn checked_slice<'a, T>(pointer: *const T, len: usize, what: &str) -> Result<&'a [T], Failure> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: as the caller vouches.
+    unsafe { checked_pointer(pointer, what) }?;
+    if len > isize::MAX as usize / size_of::<T>() {
+        return Err(Failure::new(Status::Length, format!("{what}: a length of {len} is impossible")));
+    }
+    // SAFETY: not NULL, aligned, of a possible size; the caller vouches for the rest.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
+}
+
+/// Where `values` go: `len` of them, at `pointer`.
+///
+/// # Safety
+/// `pointer` is NULL, misaligned, or points to `len` values that nobody else uses.
+pub(crate) unsafe fn checked_output<T: Copy>(
+    pointer: *mut T,
+    len: usize,
+    expected: usize,
+    what: &str,
+) -> Result<Output<T>, Failure> {
+    if len != expected {
+        let failure = Failure::new(Status::Length, format!("{what}: length {len} where {expected} is expected"));
+        return Err(failure.numbers(i64::try_from(len).unwrap_or(i64::MAX), expected as i64));
+    }
+    // SAFETY: as the caller vouches.
+    unsafe { checked_slice(pointer.cast_const(), len, what) }?;
+    Ok(Output { pointer, len })
+}
+
+/// A buffer of the caller's that a successful call fills.
+#[derive(Debug)]
+pub(crate) struct Output<T> {
+    pointer: *mut T,
+    len: usize,
+}
+
+impl<T: Copy> Output<T> {
+    /// Fills the buffer.
+    ///
+    /// # Panics
+    /// If `values` has not the buffer's length.
+    pub(crate) fn write(self, values: &[T]) {
+        assert_eq!(values.len(), self.len, "the length was checked");
+        if self.len > 0 {
+            // SAFETY: `checked_output` found the pointer not NULL and aligned, its caller vouches for `len` values, and
+            // `values` is no memory of the caller's.
+            unsafe { self.pointer.copy_from_nonoverlapping(values.as_ptr(), self.len) };
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One test body, one named test per instruction set.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use dice_simd::{Engine, Executor, Isa, Serial, exp_nonpositive};
+
+use super::Tolerance;
+
+/// The level that a test body runs on.
+#[derive(Debug)]
+pub(crate) struct Level {
+    pub(crate) isa: Isa,
+    /// How often the body asked for the kernels of the level.
+    runs: Cell<usize>,
+    /// The greatest error of each kind, in parts of its bound.
+    errors: RefCell<BTreeMap<&'static str, (f64, f64)>>,
+}
+
+impl Level {
+    pub(crate) fn tolerance(&self) -> Tolerance {
+        Tolerance::of(self.isa)
+    }
+
+    /// An engine of this level on the caller's thread.
+    pub(crate) fn engine(&self) -> Engine<Serial> {
+        self.engine_on(Serial)
+    }
+
+    pub(crate) fn engine_on<X: Executor>(&self, executor: X) -> Engine<X> {
+        self.runs.set(self.runs.get() + 1);
+        let engine = Engine::with_executor(executor).with_isa(self.isa).unwrap();
+        assert_eq!(engine.isa(), self.isa);
+        engine
+    }
+
+    /// exp of every number of `d`.
+    pub(crate) fn exp(&self, d: &[f32], result: &mut [f32]) {
+        self.runs.set(self.runs.get() + 1);
+        exp_nonpositive(self.isa, d, result);
+    }
+
+    /// Demands `error` ≤ `bound`, and keeps the greatest error for the report (`--nocapture` shows it).
+    #[track_caller]
+    pub(crate) fn within(&self, what: &'static str, error: f64, bound: f64, context: impl FnOnce() -> String) {
+        assert!(error <= bound, "{}: {what}: error {error:e} above {bound:e}: {}", self.isa, context());
+        let mut errors = self.errors.borrow_mut();
+        let worst = errors.entry(what).or_insert((0.0, bound));
+        worst.0 = worst.0.max(error);
+        worst.1 = bound;
+    }
+}
+
+/// Runs `body` at `isa`, or says that this CPU cannot. A body that asked for no kernel fails.
+pub(crate) fn run_at(isa: Isa, test: &str, body: impl FnOnce(&Level)) {
+    if !isa.is_available() {
+        let long = match isa {
+            Isa::Avx2 => "AVX2 with FMA",
+            Isa::Avx512 => "AVX-512",
+            Isa::Neon => "NEON",
+            Isa::Scalar | Isa::Portable => unreachable!("runs anywhere"),
+        };
+        // Past the test harness, which would swallow the line of a test that passes.
+        writeln!(std::io::stderr(), "SKIPPED {isa}: this CPU has no {long} ({test})").unwrap();
+        return;
+    }
+    let level = Level { isa, runs: Cell::new(0), errors: RefCell::default() };
+    body(&level);
+    assert!(level.runs.get() > 0, "the test ran no kernel of {isa}");
+    for (what, (worst, bound)) in level.errors.into_inner() {
+        eprintln!("{test}, {isa}: {what}: at most {worst:.3e} of {bound:.3e}");
+    }
+}
+
+/// Makes a module of tests, one per level of the target, that each run the body of the same name.
+macro_rules! per_level {
+    ($(#[$attribute:meta])* $body:ident) => {
+        mod $body {
+            use dice_simd::Isa;
+            use crate::common::run_at;
+
+            #[test]
+            $(#[$attribute])*
+            fn scalar() {
+                run_at(Isa::Scalar, stringify!($body), super::$body);
+            }
+            #[test]
+            $(#[$attribute])*
+            fn portable() {
+                run_at(Isa::Portable, stringify!($body), super::$body);
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[test]
+            $(#[$attribute])*
+            fn avx2() {
+                run_at(Isa::Avx2, stringify!($body), super::$body);
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[test]
+            $(#[$attribute])*
+            fn avx512() {
+                run_at(Isa::Avx512, stringify!($body), super::$body);
+            }
+            #[cfg(target_arch = "aarch64")]
+            #[test]
+            $(#[$attribute])*
+            fn neon() {
+                run_at(Isa::Neon, stringify!($body), super::$body);
+            }
+        }
+    };
+}
+pub(crate) use per_level;

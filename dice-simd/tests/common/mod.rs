@@ -1,0 +1,57 @@
+//! What the integration tests share: levels of the instruction set, seeded random numbers, tensors in any layout, and the
+//! tolerances.
+#![allow(
+    dead_code,
+    unused_imports,
+    unused_macros,
+    reason = "every test file is a crate of its own and uses its own part of this module"
+)]
+
+mod level;
+mod scene;
+pub(crate) mod tolerance;
+
+pub(crate) use level::{Level, per_level, run_at};
+pub(crate) use scene::{Axis, Bits, Placed, Scene, Tensor, UNWRITTEN, canonical_bits, demand_same, map_of};
+pub(crate) use tolerance::Tolerance;
+
+/// SplitMix64 (Steele, Lea, Flood 2014): seeded, so that a failure repeats.
+#[derive(Debug, Clone)]
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number in `0..bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.bits() % bound as u64) as usize
+    }
+
+    /// True once in `times`.
+    pub(crate) fn once_in(&mut self, times: usize) -> bool {
+        self.below(times) == 0
+    }
+
+    /// A number in `low..high`.
+    pub(crate) fn within(&mut self, low: f32, high: f32) -> f32 {
+        low + (high - low) * (self.bits() >> 40) as f32 / (1_u64 << 24) as f32
+    }
+
+    /// One of `items`.
+    pub(crate) fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+
+    /// Fisher and Yates.
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i + 1));
+        }
+    }
+}

@@ -1,0 +1,312 @@
+/*
+ * dice.h - value and gradient of the Dice loss family, fused from logits, at the speed of memory.
+ *
+ *   #include <dice.h>            cc program.c -ldice
+ *
+ *   float logits[...], gradient[...];  uint8_t labels[...];         // [N, C, D, H, W] and [N, D, H, W]
+ *   int64_t shape[] = {N, C, D, H, W}, label_shape[] = {N, D, H, W};
+ *   dice_tensor z = dice_f32(logits, 5, shape), g = dice_f32(gradient, 5, shape), y = dice_u8(labels, 4, label_shape);
+ *   dice_problem problem = DICE_PROBLEM_INIT;
+ *   problem.target = &y;
+ *   dice_loss loss = DICE_LOSS_INIT;                                 // generalised Dice, this library's defaults
+ *   double value;
+ *   if (dice_value_and_grad(&z, &problem, &loss, NULL, 0, &value, 1, &g) != DICE_OK)
+ *       fprintf(stderr, "%s\n", dice_last_error());
+ *
+ * THE THREE STEPS. A loss of this family is a small formula over a few sums over the voxels:
+ *   1. dice_statistics     one pass over logits and target: a table of int64 words;
+ *   2. dice_loss_evaluate  from the table to the values and the cotangent, their derivative by the sums;
+ *   3. dice_pullback       a second pass: from the cotangent to the gradient by the logits.
+ * dice_value is 1 + 2, dice_value_and_grad is 1 + 2 + 3. In a training loop forward is 1 + 2 (keep the cotangent) and
+ * backward is 3 with the upstream gradient. Tables of parts of a problem, and of several machines, add as integers.
+ *
+ * NUMBERS. The same input gives the same bits on every level with fused multiply-add (scalar, NEON, AVX2, AVX-512), with any
+ * number of threads and in any memory layout, whatever floating-point mode the host has set (it is restored on return). The
+ * level DICE_ISA_PORTABLE, for CPUs without fused multiply-add, agrees within 1e-6.
+ * Logits that are NaN make the value and the gradient NaN; -infinity is probability 0. A finite input gives finite results.
+ *
+ * ERRORS. Every call returns a dice_status, and every pointer and length is checked. On an error, dice_last_error() is a
+ * sentence that names what and where, and dice_error_info() has the numbers in it; both belong to the calling thread. All
+ * outputs are then as they were, but after DICE_PANIC (an error of this library itself), when they are unspecified.
+ *
+ * STRUCTS. Initialise with the DICE_..._INIT macro, or zero everything and set struct_size to sizeof: a field that is zero
+ * has its documented default. Reserved fields must be 0.
+ *
+ * THREADS. All functions may be called from any number of threads at once, but for dice_set_..., which take effect on calls
+ * that start later, and dice_shutdown. The library starts its own workers with the first call on a large problem (130,000
+ * logits or more); a child after fork() has workers of its own.
+ *
+ * MEMORY. The library reads and writes only elements of the tensors, but the whole span between the first and the last
+ * element of a tensor must be valid memory, and nobody may write to it during a call. The span of an output must not overlap
+ * that of an input. Nothing is kept after a call returns.
+ */
+#ifndef DICE_H
+#define DICE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---------------------------------------------------------------- version and status */
+
+#define DICE_VERSION_MAJOR 0
+#define DICE_VERSION_MINOR 1
+#define DICE_VERSION_PATCH 0
+
+/* The version of the library that is loaded: major << 16 | minor << 8 | patch. */
+uint32_t dice_version(void);
+
+/* Numbers are never reused. */
+typedef int32_t dice_status;
+enum {
+    DICE_OK = 0,
+    DICE_NULL_POINTER = 1,     /* a required pointer is NULL */
+    DICE_STRUCT_SIZE = 2,      /* struct_size is not the size of the struct */
+    DICE_INVALID_ARGUMENT = 3, /* a number or name that means nothing */
+    DICE_SHAPE = 4,            /* shapes that disagree, zero classes, too few or too many axes */
+    DICE_LAYOUT = 5,           /* an output that overlaps itself or an input, a misaligned pointer */
+    DICE_UNSUPPORTED = 6,      /* an element type, device or loss that this version does not take */
+    DICE_LENGTH = 7,           /* a buffer of the wrong length */
+    DICE_LABEL = 8,            /* a label that is neither a class nor ignored; index: the first */
+    DICE_NON_FINITE = 9,       /* a logit without a probability, if problem.error_on_non_finite; index: the first */
+    DICE_OVERFLOW = 10,        /* a sum beyond 2^159 */
+    DICE_UNAVAILABLE = 11,     /* an instruction set that this CPU does not have, threads that cannot be started */
+    DICE_PANIC = 12            /* an error inside the library: please report it */
+};
+
+/* A few words for a status; never NULL. */
+const char *dice_status_string(dice_status status);
+
+/* What went wrong in the last call of this thread that failed, "" if none did. Valid until this thread's next failing call. */
+const char *dice_last_error(void);
+
+typedef struct dice_error {
+    size_t struct_size;
+    dice_status status; /* of this thread's last call that failed, DICE_OK if none did */
+    int32_t reserved;
+    int64_t index;    /* where: of the label in the label map, of the logit, of the axis; -1 if that means nothing */
+    int64_t found;    /* what was found there: the label, the extent, the length; -1 if that means nothing */
+    int64_t expected; /* what is needed: the number of classes, the extent, the length; -1 if that means nothing */
+} dice_error;
+#define DICE_ERROR_INIT {sizeof(dice_error), 0, 0, 0, 0, 0}
+
+dice_status dice_error_info(dice_error *error);
+
+/* ---------------------------------------------------------------- tensors */
+
+/* Field for field DLPack's DLTensor. Always passed as pointer to const, for outputs too: only what data points to is written.
+ *   prediction and gradient  [N, C, spatial...]: 0 to 6 spatial axes in any layout
+ *   label map                [N, spatial...] or [N, 1, spatial...]
+ * strides are in elements, NULL for a compact row-major tensor; channels-last is the same shape with other strides. */
+typedef struct dice_device {
+    int32_t device_type; /* DICE_CPU */
+    int32_t device_id;
+} dice_device;
+typedef struct dice_dtype {
+    uint8_t code; /* DICE_UINT, DICE_FLOAT */
+    uint8_t bits;
+    uint16_t lanes; /* 1 */
+} dice_dtype;
+typedef struct dice_tensor {
+    void *data;
+    dice_device device;
+    int32_t ndim;
+    dice_dtype dtype;
+    const int64_t *shape;
+    const int64_t *strides;
+    uint64_t byte_offset;
+} dice_tensor;
+
+enum { DICE_CPU = 1 };                              /* kDLCPU */
+enum { DICE_INT = 0, DICE_UINT = 1, DICE_FLOAT = 2 }; /* kDLInt, kDLUInt, kDLFloat */
+
+/* A compact f32 tensor. The library does not write through it where it is an input. */
+static inline dice_tensor dice_f32(const float *data, int32_t ndim, const int64_t *shape) {
+    dice_tensor tensor = {(void *)(uintptr_t)data, {DICE_CPU, 0}, ndim, {DICE_FLOAT, 32, 1}, shape, NULL, 0};
+    return tensor;
+}
+
+/* A compact u8 tensor. */
+static inline dice_tensor dice_u8(const uint8_t *data, int32_t ndim, const int64_t *shape) {
+    dice_tensor tensor = {(void *)(uintptr_t)data, {DICE_CPU, 0}, ndim, {DICE_UINT, 8, 1}, shape, NULL, 0};
+    return tensor;
+}
+
+/* ---------------------------------------------------------------- what a prediction is compared with */
+
+typedef struct dice_problem {
+    size_t struct_size;
+    const dice_tensor *target;   /* u8 labels, one class per voxel; with one channel 0 is background and 1 the class */
+    int32_t use_ignore_index;    /* 0: every label counts; 1: voxels labelled ignore_index leave every sum, gradient +0 */
+    int32_t error_on_non_finite; /* 0: NaN propagates; 1: a logit without a probability is DICE_NON_FINITE */
+    int64_t ignore_index;        /* inside or outside the classes */
+    int32_t labels_checked;      /* 1: dice_pullback need not look for wrong labels before it writes; they are ignored */
+    int32_t reserved;
+} dice_problem;
+#define DICE_PROBLEM_INIT {sizeof(dice_problem), NULL, 0, 0, 0, 0, 0}
+
+/* ---------------------------------------------------------------- losses */
+
+enum { DICE_GENERALIZED_DICE = 0 }; /* dice_term.kind: Sudre 2017, 1 - N/D, N = 2 sum w I + sn, D = sum w (S + T) + sd */
+enum { DICE_SOFTMAX = 0, DICE_SIGMOID = 1, DICE_NO_ACTIVATION = 2 };
+enum { DICE_INVERSE_SQUARE = 0, DICE_INVERSE = 1, DICE_UNIFORM = 2, DICE_FIXED = 3 };
+enum { DICE_PER_SAMPLE = 0, DICE_BATCH = 1 };
+enum { DICE_MEAN = 0, DICE_SUM = 1, DICE_NONE = 2 };
+/* The weight of a class that is absent from the group (T = 0). Uniform and fixed weights are never touched. */
+enum {
+    DICE_LEAST_PRESENT = 0, /* the smallest weight of the present classes: gentle at any size of the volume */
+    DICE_MAX_FINITE = 1,    /* the largest weight of the present classes (MONAI, NiftyNet) */
+    DICE_EPSILON = 2,       /* absent_epsilon, absolute */
+    DICE_REGULARISED = 3,   /* every weight is 1 / (T^2 + absent_epsilon), or 1 / (T + absent_epsilon) */
+    DICE_ZERO = 4           /* the class does not count */
+};
+
+/* One loss; all zero is this library's default generalised Dice loss. */
+typedef struct dice_term {
+    int32_t kind;                 /* DICE_GENERALIZED_DICE */
+    int32_t activation;           /* DICE_SOFTMAX over the classes, DICE_SIGMOID of each, DICE_NO_ACTIVATION */
+    int32_t weighting;            /* DICE_INVERSE_SQUARE 1/T^2, DICE_INVERSE 1/T, DICE_UNIFORM, DICE_FIXED class_weights */
+    int32_t absent;               /* DICE_LEAST_PRESENT ... */
+    int32_t raw_weights;          /* 0: weights are divided by the largest one of a present class; 1: as they are */
+    int32_t exclude_background;   /* 1: class 0 leaves the loss (not the softmax), unless there is but one channel */
+    int32_t grouping;             /* DICE_PER_SAMPLE: a ratio per sample; DICE_BATCH: one for all samples */
+    int32_t reduction;            /* DICE_MEAN, DICE_SUM: one value; DICE_NONE: one value per group */
+    int32_t zero_non_finite;      /* 1: a group whose value is not finite has value and gradient 0 */
+    int32_t reserved;
+    double absent_epsilon;        /* for DICE_EPSILON and DICE_REGULARISED */
+    double smooth_numerator;      /* sn; with weights that are not raw, in voxels of the rarest class */
+    double smooth_denominator;    /* sd */
+    double least_union;           /* S + T of a class counts as at least this (NiftyNet: 1) */
+    double factor;                /* the value and the gradient are multiplied by it; 0 counts as 1 */
+    const double *class_weights;  /* for DICE_FIXED: one per class that stays in the loss */
+    size_t num_class_weights;
+} dice_term;
+
+/* A sum of terms. This version takes one, or none for the default. */
+typedef struct dice_loss {
+    size_t struct_size;
+    size_t term_size; /* sizeof(dice_term) */
+    const dice_term *terms;
+    size_t num_terms;
+} dice_loss;
+#define DICE_LOSS_INIT {sizeof(dice_loss), sizeof(dice_term), NULL, 0}
+
+/* Sets *term to a peer's conventions: "default", "sudre2017", "monai_gdl", "niftynet_gdl", "batch_pooled" (expects
+ * probabilities), "per_sample". Fields may be changed afterwards. */
+dice_status dice_loss_preset(const char *name, dice_term *term);
+
+/* ---------------------------------------------------------------- all at once */
+
+/* The loss of logits: one value, or one per group for DICE_NONE (see dice_evaluation_len). */
+dice_status dice_value(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
+                       double *values, size_t num_values);
+
+/* The loss and, in gradient (f32, the shape of logits, any layout), the gradient of sum_i upstream_i value_i by the logits.
+ * upstream: one number, or one per value; NULL and 0 for ones. */
+dice_status dice_value_and_grad(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
+                                const double *upstream, size_t num_upstream,
+                                double *values, size_t num_values, const dice_tensor *gradient);
+
+/* ---------------------------------------------------------------- step 1: statistics */
+
+/* Voxels of a tile. Parts of a volume whose bounds are multiples of it merge to the same bits as the whole. */
+int64_t dice_tile_voxels(void);
+
+/* The words of a table for these logits. Tables are sample after sample, num / N words each: adding the rows of the samples
+ * with dice_statistics_merge pools a batch. */
+dice_status dice_statistics_len(const dice_tensor *logits, const dice_loss *loss, size_t *num);
+
+/* The table of all voxels. */
+dice_status dice_statistics(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
+                            int64_t *table, size_t num);
+
+/* The table of the voxels start <= v < end of every sample, in row-major order of the spatial axes. */
+dice_status dice_statistics_range(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
+                                  int64_t start, int64_t end, int64_t *table, size_t num);
+
+/* Adds a table to another of the same problem, in any order to the same bits. Summing the words of tables as int64 (MPI_SUM)
+ * and merging the sum into a table of zeros is the same. */
+dice_status dice_statistics_merge(const int64_t *from, size_t num, int64_t *into, size_t num_into);
+
+/* ---------------------------------------------------------------- step 2: head */
+
+/* What a loss says of one class of one group. */
+typedef struct dice_class_report {
+    double target;       /* T, volumes in voxels */
+    double prediction;   /* S */
+    double intersection; /* I */
+    double weight;       /* in the loss, 0 if the class is left out */
+    double dice;         /* soft Dice 2I / (S + T), NaN if both are empty */
+    double share;        /* the part of the group's loss, 0 to 1, that comes from the class */
+} dice_class_report;
+
+/* Lengths for a table of samples x classes; any output may be NULL.
+ *   groups     samples, or 1 for DICE_BATCH
+ *   values     1, or the groups for DICE_NONE
+ *   cotangent  groups x classes x 3: derivatives by T (always 0), S and I
+ *   reports    groups x classes */
+dice_status dice_evaluation_len(const dice_loss *loss, int64_t samples, int64_t classes,
+                                size_t *num_values, size_t *num_cotangent, size_t *num_reports);
+
+/* Values, cotangent and reports of a table of samples x classes. Each output may be NULL with length 0. */
+dice_status dice_loss_evaluate(const dice_loss *loss, const int64_t *table, size_t num, int64_t samples, int64_t classes,
+                               double *values, size_t num_values, double *cotangent, size_t num_cotangent,
+                               dice_class_report *reports, size_t num_reports);
+
+/* ---------------------------------------------------------------- step 3: pullback */
+
+/* Writes the gradient of sum_i upstream_i value_i by the logits, given the cotangent of dice_loss_evaluate. (A cotangent of
+ * one group serves any number of samples if the loss is DICE_BATCH.) upstream as in dice_value_and_grad. */
+dice_status dice_pullback(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
+                          const double *cotangent, size_t num_cotangent, const double *upstream, size_t num_upstream,
+                          const dice_tensor *gradient);
+
+/* The same for the voxels start <= v < end of every sample; the rest of gradient stays as it is. */
+dice_status dice_pullback_range(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
+                                const double *cotangent, size_t num_cotangent, const double *upstream, size_t num_upstream,
+                                int64_t start, int64_t end, const dice_tensor *gradient);
+
+/* ---------------------------------------------------------------- instruction set and threads */
+
+/* Levels, least first. All but PORTABLE give the same bits. */
+enum { DICE_ISA_SCALAR = 0, DICE_ISA_PORTABLE = 1, DICE_ISA_NEON = 2, DICE_ISA_AVX2 = 3, DICE_ISA_AVX512 = 4 };
+
+/* "scalar", "portable", "neon", "avx2", "avx512"; "unknown" for any other number. */
+const char *dice_isa_name(int32_t isa);
+
+/* The level that calls use: the greatest one of this CPU that is not above the cap. */
+int32_t dice_effective_isa(void);
+
+/* Caps the level for calls that start later. Before the first call of this function the cap is the environment variable
+ * DICE_MAX_ISA, a level's name, if it is set. */
+dice_status dice_set_max_isa(int32_t isa);
+
+/* The threads that a call may use, the caller's among them; 0, the default, for as many as the machine runs at once. */
+dice_status dice_set_num_threads(int32_t threads);
+
+/* Runs the passes on the host's own threads. */
+typedef struct dice_executor {
+    size_t struct_size;
+    void *context; /* passed to run */
+    /* Calls claim(argument) up to limit times, on any threads, at once or not, and returns when all these calls have returned.
+     * More concurrent calls are more parallelism; the result does not depend on it. It may be called from several threads at
+     * once. */
+    void (*run)(void *context, int32_t limit, void (*claim)(void *argument), void *argument);
+    int32_t threads; /* the most calls that can be at work at once, at least 1 */
+    int32_t reserved;
+} dice_executor;
+#define DICE_EXECUTOR_INIT {sizeof(dice_executor), NULL, NULL, 0, 0}
+
+/* NULL: the library's own workers again. context must stay valid as long as calls may use it. */
+dice_status dice_set_executor(const dice_executor *executor);
+
+/* Ends the library's workers and waits for them. Calls in progress finish first; a later call starts new workers. */
+dice_status dice_shutdown(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* DICE_H */
