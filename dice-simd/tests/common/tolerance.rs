@@ -1,13 +1,19 @@
-//! How far the fast passes may lie from the textbook reference: every constant once, each with its reason.
+//! How far the fast passes may lie from the textbook reference: every constant once, each with its reason and with what was
+//! measured. `cargo test -- --nocapture` prints the greatest error of each test beside its bound.
 
 use dice_simd::Isa;
 
 /// What one level is held to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tolerance {
-    /// Of S and I, relative to the sum of the absolute values.
+    /// S and I without an activation, relative to the sum of the absolute values. A lane adds 32 numbers in f32, and loses
+    /// most where all are the same, so that each of the roundings goes one way. Measured on such: 2.3e-7.
+    pub(crate) sum_as_it_is: f64,
+    /// S and I of a softmax of two classes or a sigmoid: the same, and a probability's own relative error.
+    pub(crate) sum_of_two: f64,
+    /// S and I of up to 40 classes: a single voxel's probability also has the roundings of the sum over the classes.
     pub(crate) sum: f64,
-    /// ∂L/∂z, relative to the greatest |∂L/∂p| of the group.
+    /// ∂L/∂z, relative to the greatest |∂L/∂p| of the group: four roundings, and the probability's own error.
     pub(crate) gradient: f64,
     /// A probability, absolute.
     pub(crate) probability: f64,
@@ -20,12 +26,29 @@ pub(crate) struct Tolerance {
 }
 
 /// The levels with fused multiply-add, which all compute the same bits.
-const EXACT: Tolerance =
-    Tolerance { sum: 4e-5, gradient: 4e-7, probability: 4e-7, exp_near: 1.5, exp_far: 3.0, exp_fall: 3.0 };
+const EXACT: Tolerance = Tolerance {
+    sum_as_it_is: 4e-7,
+    sum_of_two: 4e-7,
+    sum: 1e-6,
+    gradient: 4e-7,
+    probability: 4e-7,
+    exp_near: 1.5,
+    exp_far: 3.0,
+    exp_fall: 3.0,
+};
 
-/// Two roundings per multiply-add: the residual of the exponential loses up to half a unit of n ln 2.
-const PORTABLE: Tolerance =
-    Tolerance { sum: 4e-5, gradient: 4e-7, probability: 4e-7, exp_near: 1.5, exp_far: 3.0, exp_fall: 3.0 };
+/// Two roundings per multiply-add: the residual of the exponential loses up to half a unit of n ln 2, so far from 0 the
+/// relative error grows with the argument.
+const PORTABLE: Tolerance = Tolerance {
+    sum_as_it_is: 4e-7,
+    sum_of_two: 1.5e-6,
+    sum: 3e-6,
+    gradient: 4e-7,
+    probability: 4e-7,
+    exp_near: 3.0,
+    exp_far: 40.0,
+    exp_fall: 40.0,
+};
 
 impl Tolerance {
     pub(crate) fn of(isa: Isa) -> Self {
@@ -33,7 +56,7 @@ impl Tolerance {
     }
 }
 
-/// The loss, absolute: what the library promises.
+/// The loss, absolute: what the library promises. Measured: 2.4e-8.
 pub(crate) const LOSS: f64 = 1e-6;
 
 /// exp is +0 below about 2^-63.5, so each voxel may lack as much.
