@@ -44,6 +44,17 @@ impl Volume {
         View::label_map(&self.labels, &[n, d, h, w])
     }
 
+    /// The logits stored channels last.
+    pub fn channels_last(&self) -> Vec<f32> {
+        let [samples, classes, ..] = self.shape;
+        let voxels = self.logits.len() / (samples * classes).max(1);
+        let element = |i: usize| {
+            let (class, voxel, sample) = (i % classes, i / classes % voxels, i / classes / voxels);
+            self.logits[(sample * classes + class) * voxels + voxel]
+        };
+        (0..self.logits.len()).map(element).collect()
+    }
+
     /// Bytes of logits and labels.
     pub fn bytes_read(&self) -> usize {
         size_of_val(&self.logits[..]) + self.labels.len()

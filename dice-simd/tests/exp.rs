@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::tolerance::TOTAL;
 use common::{Level, Random, Scene, per_level};
 use dice_core::{Activation, Group, Request, Sum};
 
@@ -216,7 +217,7 @@ fn probabilities(level: &Level) {
                         total += p;
                     }
                     if activation == Activation::Softmax {
-                        level.within("|sum of p - 1|", (total - 1.0).abs(), 4e-7, || format!("{classes} classes: {total}"));
+                        level.within("|sum of p - 1|", (total - 1.0).abs(), TOTAL, || format!("{classes} classes: {total}"));
                     }
                 }
             }

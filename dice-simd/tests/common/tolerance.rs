@@ -61,3 +61,6 @@ pub(crate) const LOSS: f64 = 1e-6;
 
 /// exp is +0 below about 2^-63.5, so each voxel may lack as much.
 pub(crate) const FLUSHED: f64 = 1.0 / (1_u64 << 63) as f64;
+
+/// Σ p of a softmax of up to 40 classes, from 1: the roundings of the sum of the exponentials. Measured: 4.5e-7.
+pub(crate) const TOTAL: f64 = 1e-6;
