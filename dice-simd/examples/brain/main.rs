@@ -26,7 +26,7 @@ use dice_simd::core::{Error as DiceError, Evaluation, Problem, View, ViewMut};
 
 use model::{Adam, Model};
 use picture::GradientSlice;
-use report::{thousands, tissue_dice};
+use report::{hard_dice, thousands, tissue_dice};
 
 /// Lines that the training prints.
 const PROGRESS_LINES: usize = 12;
@@ -89,18 +89,6 @@ impl<'a> Segmentation<'a> {
         let mut gradient = ViewMut::channels_first(gradient, &self.shape)?;
         engine.value_and_grad(&logits, &self.problem, loss, &mut gradient)
     }
-
-    /// 2TP / (P + T) of each class, from a count of voxels.
-    fn hard_dice(truth: &[u8], prediction: &[u8]) -> [f64; CLASSES.len()] {
-        let mut both = [0_u32; CLASSES.len()];
-        let mut either = [0_u32; CLASSES.len()];
-        for (&truth, &prediction) in truth.iter().zip(prediction) {
-            either[usize::from(truth)] += 1;
-            either[usize::from(prediction)] += 1;
-            both[usize::from(truth)] += u32::from(truth == prediction);
-        }
-        std::array::from_fn(|class| 2.0 * f64::from(both[class]) / f64::from(either[class]))
-    }
 }
 
 fn main() -> ExitCode {
@@ -130,11 +118,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     report::presets(&task, &engine, &logits)?;
 
     let before = task.value_and_grad(&engine, &loss, &logits, &mut gradient)?;
-    let hard = Segmentation::hard_dice(&brain.tissues, &model::argmax(&logits, task.voxels()));
+    let hard = hard_dice(&brain.tissues, &model::argmax(&logits, task.voxels()));
     report::classes("Before training: what the loss is made of", &before, &hard);
     let gradient_before = GradientSlice::new(&brain, &gradient);
     if let Some(directory) = &options.export {
-        export::write(directory, &task, &logits, &brain.tissues)?;
+        export::write(directory, &task, &logits, &brain.tissues)
+            .map_err(|error| format!("{}: {error}", directory.display()))?;
         println!("\nEXPORT loss={:.17} gradient_fnv={:016x}", before.value(), export::fnv1a(&gradient));
     }
 
@@ -145,6 +134,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut adam = Adam::new(options.steps);
     for step in 0..options.steps {
         let start = Instant::now();
+        // Forward through the model, forward and backward through the loss, backward through the model, step: a network
+        // would change the first and the third.
         model.logits(&image, &mut logits);
         let library = Instant::now();
         let evaluation = task.value_and_grad(&engine, &loss, &logits, &mut gradient)?;
@@ -163,16 +154,15 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let after = task.value(&engine, &loss, &logits)?;
     let prediction = model::argmax(&logits, task.voxels());
     report::model("The trained model", &model);
-    report::classes("After training", &after, &Segmentation::hard_dice(&brain.tissues, &prediction));
-    picture::write(&options.png, &brain, &prediction, &gradient_before)?;
-    println!("\nThe picture, axial slice {} from below, front of the head on top, its left on the left:", depth / 2);
+    report::classes("After training", &after, &hard_dice(&brain.tissues, &prediction));
+    picture::write(&options.png, &brain, &prediction, &gradient_before)
+        .map_err(|error| format!("{}: {error}", options.png.display()))?;
+    println!("\nThe picture: axial slice {} of {depth}, front of the head on top, its left on the left", depth / 2);
     println!("  T1 | truth | prediction after training | |gradient| before training");
-    println!(
-        "  CSF is blue, grey matter red, white matter cream; gradients go from black over red to white, on a log scale"
-    );
+    println!("  CSF is blue, grey matter red, white matter cream; gradients go from black to white on a log scale");
 
     let (dice_before, dice_after) = (tissue_dice(&before), tissue_dice(&after));
-    println!("\nTraining raised the mean Dice of the three tissues from {dice_before:.3} to {dice_after:.3}.");
+    println!("\nMean Dice of the three tissues: {dice_before:.3} before training, {dice_after:.3} after.");
     println!(
         "RESULT loss_before={:.6} loss_after={:.6} dice_before={dice_before:.6} dice_after={dice_after:.6} png={}",
         before.value(),

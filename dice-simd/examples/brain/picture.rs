@@ -12,9 +12,8 @@ type Rgb = [u8; 3];
 
 /// The colour of each class: outside, CSF, grey matter, white matter.
 const CLASS_COLOURS: [Rgb; 4] = [[0, 0, 0], [64, 156, 255], [226, 92, 88], [250, 236, 200]];
-/// From the strongest gradient's 10^-[`DECADES`]th part, or less, to the strongest.
+/// From the weakest gradient to the strongest.
 const HEAT: [Rgb; 5] = [[0, 0, 0], [90, 20, 110], [215, 60, 60], [252, 165, 40], [255, 255, 220]];
-const DECADES: f32 = 2.5;
 const GAP_COLOUR: Rgb = [70, 70, 78];
 
 /// Pixels per voxel, and between panels.
@@ -51,13 +50,15 @@ pub(crate) fn write(
     let [_, height, width] = brain.shape;
     let slice = middle(brain);
     let (t1, truth, prediction) = (&brain.t1[slice.clone()], &brain.tissues[slice.clone()], &prediction[slice]);
-    // The rarest class weighs a thousand times more than the largest, and so do its gradients: hence the logarithm.
-    let strongest = gradient.0.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    // The rarest class weighs a thousand times more than the largest, so gradients differ by decades.
+    let decades: Vec<f32> = gradient.0.iter().map(|length| length.max(f32::MIN_POSITIVE).log10()).collect();
+    let strongest = decades.iter().copied().fold(f32::MIN, f32::max);
+    let weakest = decades.iter().copied().fold(strongest, f32::min).clamp(strongest - 3.0, strongest - 0.1);
     let panels: [&dyn Fn(usize) -> Rgb; 4] = [
         &|voxel| [t1[voxel] as u8; 3],
         &|voxel| CLASS_COLOURS[usize::from(truth[voxel])],
         &|voxel| CLASS_COLOURS[usize::from(prediction[voxel])],
-        &|voxel| heat(1.0 + (gradient.0[voxel] / strongest).log10() / DECADES),
+        &|voxel| heat((decades[voxel] - weakest) / (strongest - weakest)),
     ];
 
     let mut pixels: Vec<Rgb> = Vec::new();

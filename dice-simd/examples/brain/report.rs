@@ -69,6 +69,18 @@ pub(crate) fn classes(title: &str, evaluation: &Evaluation, hard_dice: &[f64]) {
     );
 }
 
+/// 2TP/(P + T) of each class from counts of voxels: how a finished segmentation is judged.
+pub(crate) fn hard_dice(truth: &[u8], prediction: &[u8]) -> [f64; CLASSES.len()] {
+    let mut both = [0_u32; CLASSES.len()];
+    let mut either = [0_u32; CLASSES.len()];
+    for (&truth, &prediction) in truth.iter().zip(prediction) {
+        either[usize::from(truth)] += 1;
+        either[usize::from(prediction)] += 1;
+        both[usize::from(truth)] += u32::from(truth == prediction);
+    }
+    std::array::from_fn(|class| 2.0 * f64::from(both[class]) / f64::from(either[class]))
+}
+
 /// The mean soft Dice of the three tissues.
 pub(crate) fn tissue_dice(evaluation: &Evaluation) -> f64 {
     let dice: Vec<f64> = evaluation.classes.iter().map(|class| class.dice).collect();

@@ -1,9 +1,10 @@
 //! How fast the passes are, beside how fast this machine can read.
 
+use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use dice_simd::core::Error;
+use dice_simd::core::Error as DiceError;
 use dice_simd::core::loss::GeneralizedDice;
 use dice_simd::{Engine, Isa};
 use rayon::prelude::*;
@@ -16,24 +17,23 @@ const ROUNDS: usize = 9;
 const SECONDS: f64 = 1.0;
 
 /// Prints time and throughput of value, and of value and gradient, on every instruction set of this CPU.
-pub(crate) fn compare(task: &Segmentation<'_>, logits: &[f32], gradient: &mut [f32]) -> Result<(), Error> {
+pub(crate) fn compare(task: &Segmentation<'_>, logits: &[f32], gradient: &mut [f32]) -> Result<(), Box<dyn Error>> {
     // What the passes must move: the first reads logits and labels, the second reads them again and writes the gradient.
     let gigabytes = |buffer: &[f32]| size_of_val(buffer) as f64 / 1e9;
     let value_bytes = gigabytes(logits) + task.voxels() as f64 / 1e9;
     let both_bytes = 2.0 * value_bytes + gigabytes(gradient);
 
     println!("\nSpeed with {} threads, median of up to {ROUNDS} rounds", rayon::current_num_threads());
-    let (seconds, _) = median(|| Ok(black_box(read(logits))))?;
+    let seconds = median(|| Ok(read(logits)))?;
     let limit = gigabytes(logits) / seconds;
     let (megabytes, milliseconds) = (gigabytes(logits) * 1e3, seconds * 1e3);
     println!("  to read the {megabytes:.0} MB of logits and do nothing else: {milliseconds:.1} ms, {limit:.1} GB/s\n");
 
     println!("  {:10}{:>28}{:>34}{:>20}", "", "value", "value and gradient", "hash of gradient");
     for isa in Isa::available() {
-        let Ok(engine) = Engine::new().with_isa(isa) else { continue };
-        let loss = GeneralizedDice::default();
-        let (value, _) = median(|| task.value(&engine, &loss, logits))?;
-        let (both, _) = median(|| task.value_and_grad(&engine, &loss, logits, gradient))?;
+        let (engine, loss) = (Engine::new().with_isa(isa)?, GeneralizedDice::default());
+        let value = median(|| task.value(&engine, &loss, logits))?;
+        let both = median(|| task.value_and_grad(&engine, &loss, logits, gradient))?;
         print!("  {isa:10}");
         for (seconds, bytes) in [(value, value_bytes), (both, both_bytes)] {
             let rate = bytes / seconds;
@@ -48,17 +48,17 @@ pub(crate) fn compare(task: &Segmentation<'_>, logits: &[f32], gradient: &mut [f
     Ok(())
 }
 
-/// The median duration of `task` in seconds, and its last result. A round slowed down by another process leaves no trace.
-fn median<T>(mut task: impl FnMut() -> Result<T, Error>) -> Result<(f64, T), Error> {
+/// The median duration of `task` in seconds. A round slowed down by another process leaves no trace.
+fn median<T>(mut task: impl FnMut() -> Result<T, DiceError>) -> Result<f64, DiceError> {
     let mut times = Vec::with_capacity(ROUNDS);
     let start = Instant::now();
     loop {
         let round = Instant::now();
-        let result = task()?;
+        black_box(task()?);
         times.push(round.elapsed().as_secs_f64());
         if times.len() == ROUNDS || start.elapsed().as_secs_f64() > SECONDS {
             times.sort_unstable_by(f64::total_cmp);
-            return Ok((times[times.len() / 2], result));
+            return Ok(times[times.len() / 2]);
         }
     }
 }

@@ -9,6 +9,9 @@ use crate::gather::Rows;
 use crate::lanes::Lanes;
 use crate::tile::VECTORS;
 
+/// So many planes fit into the sets of any L1 cache.
+const FEW_CLASSES: usize = 4;
+
 /// An activation, `GROUP` vectors at a time.
 pub(super) trait Activate {
     /// Whether the gradient of one class depends on the other classes.
@@ -29,21 +32,26 @@ impl Activate for Softmax {
 
     #[inline(always)]
     fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_>, e: &mut [Row], r: &mut Row) {
+        // The planes of a volume often lie a power of two apart and share cache sets. More of them than a set has ways
+        // would evict each other between the two loops below, so the first one brings them to the stage.
+        let stage = e.len() > FEW_CLASSES;
         for first in (0..VECTORS).step_by(GROUP) {
-            let mut max = [lanes.splat(0.0); GROUP];
-            for j in 0..GROUP {
-                max[j] = lanes.load(logits.vector(0, first + j));
-            }
-            for class in 1..e.len() {
+            let mut max = [lanes.splat(f32::NEG_INFINITY); GROUP];
+            for (class, e) in e.iter_mut().enumerate() {
                 for j in 0..GROUP {
-                    max[j] = lanes.max(max[j], lanes.load(logits.vector(class, first + j)));
+                    let z = lanes.load(logits.vector(class, first + j));
+                    max[j] = lanes.max(max[j], z);
+                    if stage {
+                        lanes.store(e.vector_mut(first + j), z);
+                    }
                 }
             }
             let mut sum = [lanes.splat(0.0); GROUP];
             for (class, e) in e.iter_mut().enumerate() {
                 let mut d = max;
                 for j in 0..GROUP {
-                    d[j] = lanes.sub(lanes.load(logits.vector(class, first + j)), max[j]);
+                    let z = if stage { e.vector(first + j) } else { logits.vector(class, first + j) };
+                    d[j] = lanes.sub(lanes.load(z), max[j]);
                 }
                 let exponentials = exp(lanes, d);
                 for j in 0..GROUP {

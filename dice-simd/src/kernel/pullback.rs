@@ -115,6 +115,7 @@ fn coupled<L: Lanes, const GROUP: usize>(
     slopes: &[Slope],
     target: &mut SinkBlock<'_>,
 ) {
+    let mut means = Row([0.0; BLOCK]);
     for first in (0..VECTORS).step_by(GROUP) {
         let mut mean = [lanes.splat(0.0); GROUP];
         for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
@@ -124,15 +125,17 @@ fn coupled<L: Lanes, const GROUP: usize>(
             }
         }
         for j in 0..GROUP {
-            mean[j] = lanes.mul(mean[j], lanes.load(r.vector(first + j)));
+            let mean = lanes.mul(mean[j], lanes.load(r.vector(first + j)));
+            lanes.store(means.vector_mut(first + j), mean);
         }
-        for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
-            for j in 0..GROUP {
-                let u = slope_of(lanes, block, class, first + j, slope);
-                let p = lanes.mul(lanes.load(e.vector(first + j)), lanes.load(r.vector(first + j)));
-                let g = lanes.mul(p, lanes.sub(u, mean[j]));
-                put(lanes, block, target, class, first + j, g);
-            }
+    }
+    // Whole rows one after the other: streaming stores to many planes want long runs.
+    for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
+        for j in 0..VECTORS {
+            let u = slope_of(lanes, block, class, j, slope);
+            let p = lanes.mul(lanes.load(e.vector(j)), lanes.load(r.vector(j)));
+            let g = lanes.mul(p, lanes.sub(u, lanes.load(means.vector(j))));
+            put(lanes, block, target, class, j, g);
         }
     }
 }

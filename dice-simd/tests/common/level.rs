@@ -1,8 +1,9 @@
 //! One test body, one named test per instruction set.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dice_simd::{Engine, Executor, Isa, Serial, exp_nonpositive};
 
@@ -13,9 +14,9 @@ use super::Tolerance;
 pub(crate) struct Level {
     pub(crate) isa: Isa,
     /// How often the body asked for the kernels of the level.
-    runs: Cell<usize>,
+    runs: AtomicUsize,
     /// The greatest error of each kind, in parts of its bound.
-    errors: RefCell<BTreeMap<&'static str, (f64, f64)>>,
+    errors: Mutex<BTreeMap<&'static str, (f64, f64)>>,
 }
 
 impl Level {
@@ -29,7 +30,7 @@ impl Level {
     }
 
     pub(crate) fn engine_on<X: Executor>(&self, executor: X) -> Engine<X> {
-        self.runs.set(self.runs.get() + 1);
+        self.runs.fetch_add(1, Ordering::Relaxed);
         let engine = Engine::with_executor(executor).with_isa(self.isa).unwrap();
         assert_eq!(engine.isa(), self.isa);
         engine
@@ -37,7 +38,7 @@ impl Level {
 
     /// exp of every number of `d`.
     pub(crate) fn exp(&self, d: &[f32], result: &mut [f32]) {
-        self.runs.set(self.runs.get() + 1);
+        self.runs.fetch_add(1, Ordering::Relaxed);
         exp_nonpositive(self.isa, d, result);
     }
 
@@ -45,7 +46,7 @@ impl Level {
     #[track_caller]
     pub(crate) fn within(&self, what: &'static str, error: f64, bound: f64, context: impl FnOnce() -> String) {
         assert!(error <= bound, "{}: {what}: error {error:e} above {bound:e}: {}", self.isa, context());
-        let mut errors = self.errors.borrow_mut();
+        let mut errors = self.errors.lock().unwrap();
         let worst = errors.entry(what).or_insert((0.0, bound));
         worst.0 = worst.0.max(error);
         worst.1 = bound;
@@ -65,10 +66,10 @@ pub(crate) fn run_at(isa: Isa, test: &str, body: impl FnOnce(&Level)) {
         writeln!(std::io::stderr(), "SKIPPED {isa}: this CPU has no {long} ({test})").unwrap();
         return;
     }
-    let level = Level { isa, runs: Cell::new(0), errors: RefCell::default() };
+    let level = Level { isa, runs: AtomicUsize::new(0), errors: Mutex::default() };
     body(&level);
-    assert!(level.runs.get() > 0, "the test ran no kernel of {isa}");
-    for (what, (worst, bound)) in level.errors.into_inner() {
+    assert!(level.runs.into_inner() > 0, "the test ran no kernel of {isa}");
+    for (what, (worst, bound)) in level.errors.into_inner().unwrap() {
         eprintln!("{test}, {isa}: {what}: at most {worst:.3e} of {bound:.3e}");
     }
 }

@@ -17,11 +17,11 @@ pub(crate) struct Tolerance {
     pub(crate) gradient: f64,
     /// A probability, absolute.
     pub(crate) probability: f64,
-    /// exp on [−1, 0], in units in the last place.
+    /// exp on [−1, 0], in units in the last place. Measured over every f32: 0.734; portable 1.013.
     pub(crate) exp_near: f64,
-    /// exp on [−44, 0], in units in the last place.
+    /// exp on [−44, 0], in units in the last place. Measured over every f32: 2.511; portable 34.14.
     pub(crate) exp_far: f64,
-    /// By how many units in the last place exp may fall where its argument rises to the next f32.
+    /// By how many units in the last place exp may fall where its argument rises to the next f32. Measured over every f32: 1.
     pub(crate) exp_fall: f64,
 }
 
@@ -32,9 +32,9 @@ const EXACT: Tolerance = Tolerance {
     sum: 1e-6,
     gradient: 4e-7,
     probability: 4e-7,
-    exp_near: 1.5,
-    exp_far: 3.0,
-    exp_fall: 3.0,
+    exp_near: 0.75,
+    exp_far: 2.6,
+    exp_fall: 1.0,
 };
 
 /// Two roundings per multiply-add: the residual of the exponential loses up to half a unit of n ln 2, so far from 0 the
@@ -45,9 +45,9 @@ const PORTABLE: Tolerance = Tolerance {
     sum: 3e-6,
     gradient: 4e-7,
     probability: 4e-7,
-    exp_near: 3.0,
-    exp_far: 40.0,
-    exp_fall: 40.0,
+    exp_near: 1.05,
+    exp_far: 35.0,
+    exp_fall: 1.0,
 };
 
 impl Tolerance {
