@@ -318,6 +318,11 @@ impl<'a, T> ViewMut<'a, T> {
         Ok(Self { data, layout })
     }
 
+    /// The borrowed slice, to read.
+    pub fn data(&self) -> &[T] {
+        self.data
+    }
+
     /// The borrowed slice.
     pub fn data_mut(&mut self) -> &mut [T] {
         self.data

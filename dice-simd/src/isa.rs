@@ -76,11 +76,16 @@ impl fmt::Display for Isa {
     }
 }
 
-impl FromStr for Isa {
-    type Err = ();
+/// No level has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is none of scalar, portable, neon, avx2, avx512")]
+pub struct UnknownIsa(pub String);
 
-    fn from_str(name: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|isa| isa.name() == name).ok_or(())
+impl FromStr for Isa {
+    type Err = UnknownIsa;
+
+    fn from_str(name: &str) -> Result<Self, UnknownIsa> {
+        Self::ALL.into_iter().find(|isa| isa.name() == name).ok_or_else(|| UnknownIsa(name.into()))
     }
 }
 
@@ -115,9 +120,8 @@ pub fn max_isa() -> Isa {
 
 fn from_environment() -> Isa {
     let Ok(name) = std::env::var("DICE_MAX_ISA") else { return Isa::Avx512 };
-    name.parse().unwrap_or_else(|()| {
-        let names = Isa::ALL.map(Isa::name).join(", ");
-        eprintln!("dice: DICE_MAX_ISA={name} is none of {names}; no cap is set");
+    name.parse().unwrap_or_else(|error| {
+        eprintln!("dice: DICE_MAX_ISA: {error}; no cap is set");
         Isa::Avx512
     })
 }

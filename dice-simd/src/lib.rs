@@ -5,7 +5,7 @@
 //! the same bits: on each [`Isa`] with fused multiply-add, with any number of threads, in any memory layout.
 //!
 //! ```
-//! use dice_simd::{Engine, core::{Problem, View, ViewMut, loss::GeneralizedDice}};
+//! use dice_simd::{Engine, Problem, View, ViewMut, loss::GeneralizedDice};
 //!
 //! let shape = [1, 2, 1, 2, 2]; // one sample, two classes, 1 × 2 × 2 voxels
 //! let logits = [2.0, 1.0, -1.0, 0.0, -2.0, 0.0, 1.0, 3.0_f32];
@@ -16,7 +16,7 @@
 //! let mut gradient = ViewMut::channels_first(&mut gradient, &shape)?;
 //! let eval = Engine::new().value_and_grad(&logits, &problem, &GeneralizedDice::default(), &mut gradient)?;
 //! assert!(eval.value() < 0.2);
-//! # Ok::<(), dice_core::Error>(())
+//! # Ok::<(), dice_simd::Error>(())
 //! ```
 //!
 //! The parts: `isa` and `dispatch` choose the instruction set, `lanes` holds its instructions, `kernel` the algorithms
@@ -34,12 +34,16 @@ mod scatter;
 mod tile;
 
 pub use dice_core as core;
+pub use dice_core::{
+    Activation, Cotangent, Error, Evaluation, Grouping, Labels, LossHead, NonFinite, Problem, Reduction, Request,
+    Statistics, Target, View, ViewMut, loss,
+};
 pub use engine::{DefaultExecutor, Engine};
 pub use executor::Executor;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
 pub use executor::Serial;
-pub use isa::{Isa, UnavailableIsa, max_isa, set_max_isa};
+pub use isa::{Isa, UnavailableIsa, UnknownIsa, max_isa, set_max_isa};
 pub use kernel::exp_nonpositive;
 pub use lanes::DefaultFloatMode;
 pub use tile::TILE_VOXELS;

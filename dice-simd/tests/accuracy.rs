@@ -59,8 +59,7 @@ struct Exact {
 }
 
 impl Exact {
-    /// The table of the whole volume: each distinct voxel's numbers times how often it occurs. The count and the probability
-    /// have 53 bits together at most where the count has few; the product is rounded once, by 1e-16.
+    /// The table of the whole volume: each distinct voxel's numbers times how often it occurs, a product rounded by 1e-16.
     fn statistics(&self, request: Request) -> Statistics {
         let classes = self.palette[0].logits.len();
         let mut statistics = Statistics::new(1, classes, request);
@@ -81,7 +80,8 @@ impl Exact {
 }
 
 fn losses() -> Vec<GeneralizedDice> {
-    let on_softmax = |(_, make): (_, fn() -> GeneralizedDice)| GeneralizedDice { activation: Activation::Softmax, ..make() };
+    let on_softmax =
+        |(_, make): (_, fn() -> GeneralizedDice)| GeneralizedDice { activation: Activation::Softmax, ..make() };
     GeneralizedDice::PRESETS.map(on_softmax).to_vec()
 }
 
@@ -165,10 +165,11 @@ per_level!(uniform_problem_at_any_size);
 fn same_picture_at_any_size(level: &Level) {
     const SIDE: usize = 32;
     let mut random = Random(13);
-    // A rare class and an absent one.
-    let mut voxel = || Voxel {
-        logits: (0..4).map(|_| random.within(-3.0, 3.0)).collect(),
-        label: if random.once_in(400) { 2 } else { u8::from(random.once_in(4)) },
+    // A rare class and an absent one; the prediction leans towards the truth.
+    let mut voxel = || {
+        let label = if random.once_in(50) { 2 } else { u8::from(random.once_in(4)) };
+        let lean = |class: usize| if class == usize::from(label) { 4.0 } else { 0.0 };
+        Voxel { logits: (0..4).map(|class| lean(class) + random.within(-2.0, 2.0)).collect(), label }
     };
     let palette: Vec<Voxel> = (0..SIDE.pow(3)).map(|_| voxel()).collect();
     let mut first = None;

@@ -98,7 +98,8 @@ fn executors(level: &Level) {
     ] {
         let (scene, loss) = (large_scene(classes), loss(activation));
         let expected = scene.bits(&oracle(level.isa), &loss);
-        let check = |name: &str, found: Bits| found.demand(&expected, &format_args!("{name}, {activation:?} of {classes}"));
+        let check =
+            |name: &str, found: Bits| found.demand(&expected, &format_args!("{name}, {activation:?} of {classes}"));
         check("serial", scene.bits(&level.engine(), &loss));
         check("repeating", scene.bits(&level.engine_on(Repeating), &loss));
         check("lazy", scene.bits(&level.engine_on(Lazy), &loss));
@@ -172,7 +173,12 @@ fn special_logits(level: &Level) {
                 if !finite {
                     // One sample has NaN in one place only, and one none at all.
                     scene.logits.data[classes * 1500..].iter_mut().for_each(|z| *z = z.clamp(-9.0, 9.0));
-                    scene.logits.data.iter_mut().skip(classes * 1500).for_each(|z| *z = if z.is_nan() { 0.5 } else { *z });
+                    scene
+                        .logits
+                        .data
+                        .iter_mut()
+                        .skip(classes * 1500)
+                        .for_each(|z| *z = if z.is_nan() { 0.5 } else { *z });
                     scene.logits.data[classes * 1500 + 700] = f32::NAN;
                 }
                 let loss = loss(activation);
@@ -399,10 +405,13 @@ fn usual_call(level: &Level) {
     for classes in [1, 2, 4, 5] {
         let scene = large_scene(classes);
         let (logits, problem) = (scene.logits.view(), scene.problem());
-        for (grouping, reduction) in
-            [(Grouping::PerSample, Reduction::Mean), (Grouping::Batch, Reduction::None), (Grouping::PerSample, Reduction::None)]
-        {
-            let loss = GeneralizedDice { grouping, reduction, absent: AbsentClass::MaxFinite, ..loss(Activation::Softmax) };
+        for (grouping, reduction) in [
+            (Grouping::PerSample, Reduction::Mean),
+            (Grouping::Batch, Reduction::None),
+            (Grouping::PerSample, Reduction::None),
+        ] {
+            let loss =
+                GeneralizedDice { grouping, reduction, absent: AbsentClass::MaxFinite, ..loss(Activation::Softmax) };
             let engine = level.engine();
             let (evaluation, gradient) = scene.value_and_grad(&engine, &loss).unwrap();
             let statistics = engine.statistics(&logits, &problem, loss.request()).unwrap();
@@ -412,9 +421,8 @@ fn usual_call(level: &Level) {
             let expected = canonical_bits(&scene.pullback(&engine, &in_steps.cotangent, &[1.0]).unwrap());
             demand_same(&canonical_bits(&gradient), &expected, &grouping_name(grouping));
             let trusted = Problem { labels_checked: true, ..problem };
-            let (_, unchecked) = scene
-                .gradient(|view| engine.pullback(&logits, &trusted, &in_steps.cotangent, &[1.0], view))
-                .unwrap();
+            let (_, unchecked) =
+                scene.gradient(|view| engine.pullback(&logits, &trusted, &in_steps.cotangent, &[1.0], view)).unwrap();
             demand_same(&canonical_bits(&unchecked), &expected, &grouping_name(grouping));
         }
     }

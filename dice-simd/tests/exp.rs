@@ -212,7 +212,9 @@ fn probabilities(level: &Level) {
                         total += p;
                     }
                     if activation == Activation::Softmax {
-                        level.within("|sum of p - 1|", (total - 1.0).abs(), TOTAL, || format!("{classes} classes: {total}"));
+                        level.within("|sum of p - 1|", (total - 1.0).abs(), TOTAL, || {
+                            format!("{classes} classes: {total}")
+                        });
                     }
                 }
             }

@@ -96,7 +96,13 @@ fn loss(activation: Activation) -> GeneralizedDice {
 }
 
 /// Everything that a call gives: for an upstream gradient of 1, and for one that makes the gradients subnormal.
-fn outcome<X: Executor>(scene: &Scene, level: &Level, executor: X, cotangent: &Cotangent, activation: Activation) -> (Bits, Vec<u32>) {
+fn outcome<X: Executor>(
+    scene: &Scene,
+    level: &Level,
+    executor: X,
+    cotangent: &Cotangent,
+    activation: Activation,
+) -> (Bits, Vec<u32>) {
     let engine = level.engine_on(executor);
     let bits = scene.bits(&engine, &loss(activation));
     (bits, canonical_bits(&scene.pullback(&engine, cotangent, &[1e-35]).unwrap()))
