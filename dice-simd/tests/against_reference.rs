@@ -4,11 +4,10 @@
 mod common;
 
 use common::tolerance::{FLUSHED, LOSS};
-use common::{Axis, Level, Placed, Random, Scene, map_of, per_level};
+use common::{Axis, Level, Placed, Random, Scene, for_any, map_of, per_level};
 use dice_core::loss::GeneralizedDice;
 use dice_core::{Activation, Cotangent, Group, Grouping, LossHead, Reduction, Request, Sum};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::Softmax, Activation::Sigmoid, Activation::None];
 
@@ -415,15 +414,12 @@ fn plan() -> impl Strategy<Value = Plan> {
 
 /// Whatever comes: shapes, orders and strides of each tensor, labels, ignored ones, huge logits, presets, upstream.
 fn anything(level: &Level) {
-    let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..Config::default() });
-    let result = runner.run(&plan(), |plan| {
+    for_any(256, plan(), |plan| {
         let scene = plan.scene();
         let loss = GeneralizedDice { activation: plan.activation, ..GeneralizedDice::PRESETS[plan.preset].1() };
         check(level, &scene, &loss);
         let cotangent = loss.evaluate(&scene.expected_statistics(loss.request())).unwrap().cotangent;
         check_gradient(level, &scene, &cotangent, &[plan.upstream]);
-        Ok(())
     });
-    result.unwrap_or_else(|error| panic!("{error}"));
 }
 per_level!(anything);

@@ -7,12 +7,13 @@ mod common;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use common::{Axis, Bits, Level, Placed, Random, Scene, canonical_bits, demand_same, map_of, per_level, run_at};
+use common::{
+    Axis, Bits, Level, Placed, Random, Scene, canonical_bits, demand_same, for_any, map_of, per_level, run_at,
+};
 use dice_core::loss::{AbsentClass, GeneralizedDice};
 use dice_core::{Activation, Group, Grouping, LossHead, Problem, Reduction, Request, Statistics, Sum, View, ViewMut};
 use dice_simd::{Engine, Executor, Isa, Serial, TILE_VOXELS};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::Softmax, Activation::Sigmoid, Activation::None];
 
@@ -446,8 +447,7 @@ fn anything(level: &Level) {
         prop::sample::select(ACTIVATIONS.to_vec()),
         prop::sample::select(vec![0.1_f32, 3.0, 30.0, 1e30]),
     );
-    let mut runner = TestRunner::new(Config { source_file: Some(file!()), ..Config::with_cases(100) });
-    let result = runner.run(&plan, |(seed, samples, classes, spatial, activation, size)| {
+    for_any(100, plan, |(seed, samples, classes, spatial, activation, size)| {
         let shape: Vec<usize> = [samples, classes].into_iter().chain(spatial).collect();
         let mut random = Random(seed);
         let place = |shape: &[usize], random: &mut Random| {
@@ -464,9 +464,7 @@ fn anything(level: &Level) {
         let scene = Scene::placed(&mut random, places, |r| r.within(-size, size), label).ignoring(250);
         let expected = scene.compact().bits(&oracle(level.isa), &loss(activation));
         scene.bits(&level.engine(), &loss(activation)).demand(&expected, &"anything");
-        Ok(())
     });
-    result.unwrap_or_else(|error| panic!("{error}"));
 }
 per_level!(anything);
 

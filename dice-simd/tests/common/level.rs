@@ -15,8 +15,8 @@ pub(crate) struct Level {
     pub(crate) isa: Isa,
     /// How often the body asked for the kernels of the level.
     runs: AtomicUsize,
-    /// The greatest error of each kind, in parts of its bound.
-    errors: Mutex<BTreeMap<&'static str, (f64, f64)>>,
+    /// The greatest error of each kind and bound.
+    errors: Mutex<BTreeMap<(&'static str, u64), f64>>,
 }
 
 impl Level {
@@ -47,9 +47,8 @@ impl Level {
     pub(crate) fn within(&self, what: &'static str, error: f64, bound: f64, context: impl FnOnce() -> String) {
         assert!(error <= bound, "{}: {what}: error {error:e} above {bound:e}: {}", self.isa, context());
         let mut errors = self.errors.lock().unwrap();
-        let worst = errors.entry(what).or_insert((0.0, bound));
-        worst.0 = worst.0.max(error);
-        worst.1 = bound;
+        let worst = errors.entry((what, bound.to_bits())).or_insert(0.0);
+        *worst = worst.max(error);
     }
 }
 
@@ -69,7 +68,8 @@ pub(crate) fn run_at(isa: Isa, test: &str, body: impl FnOnce(&Level)) {
     let level = Level { isa, runs: AtomicUsize::new(0), errors: Mutex::default() };
     body(&level);
     assert!(level.runs.into_inner() > 0, "the test ran no kernel of {isa}");
-    for (what, (worst, bound)) in level.errors.into_inner().unwrap() {
+    for ((what, bound), worst) in level.errors.into_inner().unwrap() {
+        let bound = f64::from_bits(bound);
         eprintln!("{test}, {isa}: {what}: at most {worst:.3e} of {bound:.3e}");
     }
 }

@@ -7,6 +7,9 @@
     reason = "every test file is a crate of its own and uses its own part of this module"
 )]
 
+use proptest::prelude::Strategy;
+use proptest::test_runner::{Config, TestRunner};
+
 mod level;
 mod scene;
 pub(crate) mod tolerance;
@@ -14,6 +17,16 @@ pub(crate) mod tolerance;
 pub(crate) use level::{Level, per_level, run_at};
 pub(crate) use scene::{Axis, Bits, Placed, Scene, Tensor, UNWRITTEN, canonical_bits, demand_same, map_of};
 pub(crate) use tolerance::Tolerance;
+
+/// Runs `check` on what `strategy` makes, in as many `cases`; a smallest failing one is printed in full, seed included.
+pub(crate) fn for_any<S: Strategy>(cases: u32, strategy: S, check: impl Fn(S::Value)) {
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let result = TestRunner::new(config).run(&strategy, |input| {
+        check(input);
+        Ok(())
+    });
+    result.unwrap_or_else(|error| panic!("{error}"));
+}
 
 /// SplitMix64 (Steele, Lea, Flood 2014): seeded, so that a failure repeats.
 #[derive(Debug, Clone)]
