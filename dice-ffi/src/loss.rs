@@ -5,7 +5,10 @@ use std::ffi::{CStr, c_char};
 use dice_simd::core::loss::{AbsentClass, ClassWeighting, GeneralizedDice, NonFiniteLoss, WeightScale};
 use dice_simd::core::{Activation, Cotangent, Error, Evaluation, Grouping, LossHead, Reduction, Request, Statistics};
 
-use crate::status::{Described, Failure, Status, call, checked_pointer, checked_slice, checked_struct};
+use crate::memory;
+use crate::status::{
+    Described, Failure, Status, call, checked_pointer, checked_slice, checked_struct, flag, reserved, variant,
+};
 
 /// `dice_term`.
 #[derive(Debug, Clone, Copy)]
@@ -43,18 +46,10 @@ pub struct LossStruct {
 // SAFETY: any bits are valid, `struct_size` first.
 unsafe impl Described for LossStruct {}
 
-/// A term's numbers for the variants of an option; the place in the list is the number.
+/// The variants of a term's options, each at the place that is its number.
 const ACTIVATIONS: [Activation; 3] = [Activation::Softmax, Activation::Sigmoid, Activation::None];
 const GROUPINGS: [Grouping; 2] = [Grouping::PerSample, Grouping::Batch];
 const REDUCTIONS: [Reduction; 3] = [Reduction::Mean, Reduction::Sum, Reduction::None];
-
-/// The variant that a number stands for.
-fn variant<T: Copy>(variants: &[T], number: i32, what: &str) -> Result<T, Failure> {
-    usize::try_from(number).ok().and_then(|place| variants.get(place).copied()).ok_or_else(|| {
-        let sentence = format!("{what} = {number}: must be from 0 to {}", variants.len() - 1);
-        Failure::new(Status::InvalidArgument, sentence).numbers(number.into(), -1)
-    })
-}
 
 /// The number that stands for a variant.
 fn number<T: PartialEq>(variants: &[T], variant: &T) -> i32 {
@@ -92,6 +87,7 @@ impl Loss {
         let term = unsafe { checked_pointer(loss.terms, "loss.terms") }?;
         // SAFETY: the caller vouches for the weights.
         let class_weights = unsafe { checked_slice(term.class_weights, term.num_class_weights, "class_weights") }?;
+        reserved(term.reserved, "term")?;
         variant(&[()], term.kind, "kind")?;
         let e = term.absent_epsilon;
         let absent = [
@@ -103,27 +99,33 @@ impl Loss {
         ];
         let weighting = [ClassWeighting::InverseSquare, ClassWeighting::Inverse, ClassWeighting::Uniform];
         const FIXED: i32 = 3;
-        if !term.factor.is_finite() {
-            let sentence = format!("factor = {}: must be finite", term.factor);
+        // The bounds of dice-core for the other parameters.
+        if term.factor != 0.0 && !(1e-30..=1e30).contains(&term.factor.abs()) {
+            let sentence = format!("factor = {}: must be 0, or from 1e-30 to 1e30 in absolute value", term.factor);
             return Err(Failure::new(Status::InvalidArgument, sentence));
         }
         let head = GeneralizedDice {
             activation: variant(&ACTIVATIONS, term.activation, "activation")?,
             weighting: if term.weighting == FIXED {
+                memory::find(Some(size_of_val(class_weights)), || "the class weights".into())?;
                 ClassWeighting::Fixed(class_weights.to_vec())
             } else {
                 let place = variant(&[0, 1, 2, 3], term.weighting, "weighting")?;
                 weighting[place].clone()
             },
             absent: variant(&absent, term.absent, "absent")?,
-            scale: if term.raw_weights != 0 { WeightScale::Raw } else { WeightScale::RarestPresent },
+            scale: if flag(term.raw_weights, "raw_weights")? { WeightScale::Raw } else { WeightScale::RarestPresent },
             smooth_numerator: term.smooth_numerator,
             smooth_denominator: term.smooth_denominator,
             least_union: term.least_union,
-            exclude_background: term.exclude_background != 0,
+            exclude_background: flag(term.exclude_background, "exclude_background")?,
             grouping: variant(&GROUPINGS, term.grouping, "grouping")?,
             reduction: variant(&REDUCTIONS, term.reduction, "reduction")?,
-            non_finite: if term.zero_non_finite != 0 { NonFiniteLoss::Zero } else { NonFiniteLoss::Propagate },
+            non_finite: if flag(term.zero_non_finite, "zero_non_finite")? {
+                NonFiniteLoss::Zero
+            } else {
+                NonFiniteLoss::Propagate
+            },
         };
         Ok(Self { head, factor: if term.factor == 0.0 { 1.0 } else { term.factor } })
     }
@@ -137,11 +139,12 @@ impl Loss {
     /// A cotangent of `samples` × `classes` from its derivatives.
     pub(crate) fn cotangent(&self, samples: usize, classes: usize, derivatives: &[f64]) -> Result<Cotangent, Failure> {
         let (rows, values) = self.rows_and_values(samples);
-        let mut cotangent = Cotangent::new(self.request(), rows, classes, values);
-        if derivatives.len() != cotangent.as_slice().len() {
-            let (expected, found) = (cotangent.as_slice().len(), derivatives.len());
-            return Err(Error::Length { what: "cotangent", expected, found }.into());
+        let found = derivatives.len();
+        let expected = rows.checked_mul(classes).and_then(|n| n.checked_mul(self.request().sums.len()));
+        if expected != Some(found) {
+            return Err(Error::Length { what: "cotangent", expected: expected.unwrap_or(usize::MAX), found }.into());
         }
+        let mut cotangent = Cotangent::new(self.request(), rows, classes, values);
         cotangent.as_mut_slice().copy_from_slice(derivatives);
         Ok(cotangent)
     }

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use dice_simd::TILE_VOXELS;
-use dice_simd::core::accumulator::WORDS;
+use dice_simd::core::accumulator::{self, WORDS, Words};
 use dice_simd::core::{Dims, Error, LossHead, Problem, Statistics, View, ViewMut};
 
 use crate::loss::{Loss, LossStruct};
+use crate::memory;
 use crate::problem::{LocatedProblem, ProblemStruct};
 use crate::runtime::engine;
 use crate::status::{Failure, Status, call, checked_output, checked_slice};
@@ -45,6 +46,8 @@ impl Input {
         let problem = unsafe { self.problem.problem() }?;
         // Before anything else is looked at: later errors may rely on it.
         problem.check(logits.layout())?;
+        let layout = logits.layout();
+        memory::for_passes(layout.samples(), layout.channels(), layout.voxels())?;
         Ok((logits, problem))
     }
 
@@ -91,20 +94,20 @@ fn voxels(start: i64, end: i64) -> Result<Range<usize>, Failure> {
     Ok(bound(start)?..bound(end)?)
 }
 
-/// Upstream gradients: ones if there are none.
+/// Upstream gradients of a loss of `values` values: one number, or one per value; ones if there are none. A copy, which no
+/// output can overlap.
 ///
 /// # Safety
 /// As [`checked_slice`].
-unsafe fn upstream<'a>(upstream: *const f64, len: usize) -> Result<&'a [f64], Failure> {
+unsafe fn upstream(upstream: *const f64, len: usize, values: usize) -> Result<Vec<f64>, Failure> {
     if upstream.is_null() && len == 0 {
-        return Ok(&[1.0]);
+        return Ok(vec![1.0]);
+    }
+    if len != 1 && len != values {
+        return Err(Error::Length { what: "upstream", expected: values, found: len }.into());
     }
     // SAFETY: the caller vouches for the numbers.
-    let numbers = unsafe { checked_slice(upstream, len, "upstream") }?;
-    if numbers.is_empty() {
-        return Err(Failure::new(Status::Length, "upstream: length 0 of a pointer that is not NULL"));
-    }
-    Ok(numbers)
+    Ok(unsafe { checked_slice(upstream, len, "upstream") }?.to_vec())
 }
 
 /// See `dice.h`.
@@ -197,22 +200,24 @@ unsafe fn statistics(
 pub unsafe extern "C" fn dice_statistics_merge(from: *const i64, num: usize, into: *mut i64, num_into: usize) -> i32 {
     call(|| {
         // SAFETY: the caller vouches for the buffer.
-        let from = unsafe { checked_slice(from, num, "from") }?;
-        // SAFETY: the caller vouches for the buffer.
-        let into_words = unsafe { checked_slice(into.cast_const(), num_into, "into") }?;
-        let (from, rest) = from.as_chunks::<WORDS>();
-        if !rest.is_empty() {
-            return Err(
-                Error::Length { what: "from: words of a table, a multiple of", expected: WORDS, found: num }.into()
-            );
+        let words = unsafe { checked_slice(from, num, "from") }?.len();
+        if !words.is_multiple_of(WORDS) {
+            let what = "from: words of a table, a multiple of";
+            return Err(Error::Length { what, expected: WORDS, found: num }.into());
         }
-        let mut sums: Vec<[i64; WORDS]> = into_words.as_chunks().0.to_vec();
         // SAFETY: the caller vouches for the buffer.
-        let into = unsafe { checked_output(into, num_into, num, "into") }?;
-        for (sum, from) in sums.iter_mut().zip(from) {
-            dice_simd::core::accumulator::merge(sum, from);
+        unsafe { checked_output(into, num_into, num, "into") }?;
+        // In place: nothing can fail any more, and a table may be added to itself.
+        for place in (0..words).step_by(WORDS) {
+            // SAFETY: `from` was found to be aligned, and the caller vouches for its words, a multiple of so many.
+            let added = unsafe { from.wrapping_add(place).cast::<Words>().read() };
+            let sum = into.wrapping_add(place).cast::<Words>();
+            // SAFETY: the same of `into`.
+            let mut merged = unsafe { sum.read() };
+            accumulator::merge(&mut merged, &added);
+            // SAFETY: the same of `into`.
+            unsafe { sum.write(merged) };
         }
-        into.write(sums.as_flattened());
         Ok(())
     })
 }
@@ -252,11 +257,14 @@ pub unsafe extern "C" fn dice_evaluation_len(
         let (samples, classes) = table_extents(samples, classes)?;
         let lens = evaluation_lens(&loss, samples, classes)?;
         let outputs = [(num_values, "num_values"), (num_cotangent, "num_cotangent"), (num_reports, "num_reports")];
-        for ((pointer, what), len) in outputs.into_iter().zip(lens) {
-            if !pointer.is_null() {
-                // SAFETY: the caller vouches for the pointer.
-                unsafe { checked_output(pointer, 1, 1, what) }?.write(&[len]);
-            }
+        let wanted = |(pointer, what): (*mut usize, _)| {
+            // SAFETY: the caller vouches for the pointer.
+            if pointer.is_null() { Ok(None) } else { unsafe { checked_output(pointer, 1, 1, what) }.map(Some) }
+        };
+        // All are checked before the first is written.
+        let outputs = [wanted(outputs[0])?, wanted(outputs[1])?, wanted(outputs[2])?];
+        for (output, len) in outputs.into_iter().zip(lens) {
+            output.into_iter().for_each(|output| output.write(&[len]));
         }
         Ok(())
     })
@@ -316,6 +324,7 @@ pub unsafe extern "C" fn dice_loss_evaluate(
         // SAFETY: the caller vouches for the buffer.
         let reports = unsafe { checked_output(reports, num_reports, expected, "reports") }?;
 
+        memory::for_evaluation(samples, classes)?;
         let mut statistics = Statistics::new(samples, classes, loss.request());
         statistics.as_mut_limbs().copy_from_slice(words);
         statistics.normalise();
@@ -401,17 +410,17 @@ unsafe fn pullback(
     // SAFETY: the caller vouches for the pointers.
     let input = unsafe { Input::read(logits, problem, loss) }?;
     let (samples, classes) = extents(&input.logits)?;
+    // SAFETY: the caller vouches for the memory.
+    let (logits, problem) = unsafe { input.borrow() }?;
     // SAFETY: the caller vouches for the buffer.
     let derivatives = unsafe { checked_slice(cotangent, num_cotangent, "cotangent") }?;
     let cotangent = input.loss.cotangent(samples, classes, derivatives)?;
     // SAFETY: the caller vouches for the buffer.
-    let upstream = unsafe { upstream(upstream_numbers, num_upstream) }?;
-    // SAFETY: the caller vouches for the memory.
-    let (logits, problem) = unsafe { input.borrow() }?;
+    let upstream = unsafe { upstream(upstream_numbers, num_upstream, cotangent.values()) }?;
     // SAFETY: the caller vouches for the memory.
     let mut gradient = unsafe { input.gradient(gradient) }?;
     let voxels = voxels.unwrap_or(0..logits.layout().voxels());
-    Ok(engine().pullback_range(&logits, &problem, &cotangent, upstream, voxels, &mut gradient)?)
+    Ok(engine().pullback_range(&logits, &problem, &cotangent, &upstream, voxels, &mut gradient)?)
 }
 
 /// See `dice.h`.
@@ -459,20 +468,17 @@ pub unsafe extern "C" fn dice_value_and_grad(
         let input = unsafe { Input::read(logits, problem, loss) }?;
         let (_, expected) = input.loss.rows_and_values(extents(&input.logits)?.0);
         // SAFETY: the caller vouches for the buffer.
-        let upstream = unsafe { upstream(upstream_numbers, num_upstream) }?;
+        let upstream = unsafe { upstream(upstream_numbers, num_upstream, expected) }?;
         // SAFETY: the caller vouches for the buffer.
         let values = unsafe { checked_output(values, num_values, expected, "values") }?;
         // SAFETY: the caller vouches for the memory.
         let (logits, problem) = unsafe { input.borrow() }?;
         // SAFETY: the caller vouches for the memory.
         let mut gradient = unsafe { input.gradient(gradient) }?;
-        if upstream.len() != 1 && upstream.len() != expected {
-            return Err(Error::Length { what: "upstream", expected, found: upstream.len() }.into());
-        }
         let engine = engine();
         let evaluation = engine.value(&logits, &problem, &input.loss)?;
         let checked = Problem { labels_checked: true, ..problem };
-        engine.pullback(&logits, &checked, &evaluation.cotangent, upstream, &mut gradient)?;
+        engine.pullback(&logits, &checked, &evaluation.cotangent, &upstream, &mut gradient)?;
         values.write(&evaluation.values);
         Ok(())
     })

@@ -2,7 +2,7 @@
 
 use dice_simd::core::{NonFinite, Problem, Target};
 
-use crate::status::{Described, Failure, checked_struct};
+use crate::status::{Described, Failure, checked_struct, flag, reserved};
 use crate::tensor::{Located, Tensor};
 
 /// `dice_problem`.
@@ -25,7 +25,9 @@ unsafe impl Described for ProblemStruct {}
 #[derive(Debug)]
 pub(crate) struct LocatedProblem {
     pub(crate) labels: Located<u8>,
-    options: ProblemStruct,
+    ignore_index: Option<i64>,
+    non_finite: NonFinite,
+    labels_checked: bool,
 }
 
 impl LocatedProblem {
@@ -35,10 +37,19 @@ impl LocatedProblem {
     /// `problem` is NULL or points to a `dice_problem` whose pointers are NULL or valid.
     pub(crate) unsafe fn read(problem: *const ProblemStruct, rank: usize) -> Result<Self, Failure> {
         // SAFETY: the caller vouches for the pointer.
-        let options = *unsafe { checked_struct(problem, "problem") }?;
+        let problem = *unsafe { checked_struct(problem, "problem") }?;
+        let use_ignore_index = flag(problem.use_ignore_index, "problem.use_ignore_index")?;
+        let error_on_non_finite = flag(problem.error_on_non_finite, "problem.error_on_non_finite")?;
+        let labels_checked = flag(problem.labels_checked, "problem.labels_checked")?;
+        reserved(problem.reserved, "problem")?;
         // SAFETY: the caller vouches for the pointer.
-        let labels = unsafe { Located::read(options.target, "problem.target", Some(rank)) }?;
-        Ok(Self { labels, options })
+        let labels = unsafe { Located::read(problem.target, "problem.target", Some(rank)) }?;
+        Ok(Self {
+            labels,
+            ignore_index: use_ignore_index.then_some(problem.ignore_index),
+            non_finite: if error_on_non_finite { NonFinite::Error } else { NonFinite::Propagate },
+            labels_checked,
+        })
     }
 
     /// The problem.
@@ -48,11 +59,7 @@ impl LocatedProblem {
     pub(crate) unsafe fn problem<'a>(&self) -> Result<Problem<'a>, Failure> {
         // SAFETY: the caller vouches for the memory.
         let target: Target<'a> = unsafe { self.labels.view() }?.into();
-        Ok(Problem {
-            target,
-            ignore_index: (self.options.use_ignore_index != 0).then_some(self.options.ignore_index),
-            non_finite: if self.options.error_on_non_finite != 0 { NonFinite::Error } else { NonFinite::Propagate },
-            labels_checked: self.options.labels_checked != 0,
-        })
+        let Self { ignore_index, non_finite, labels_checked, .. } = *self;
+        Ok(Problem { target, ignore_index, non_finite, labels_checked })
     }
 }

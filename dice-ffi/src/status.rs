@@ -54,6 +54,8 @@ pub(crate) struct Failure {
 }
 
 const NO_NUMBERS: [i64; 3] = [-1; 3];
+/// What dice-core calls the labels in [`Error::ShapeMismatch`].
+const LABEL_MAP: &str = "label map";
 
 impl Failure {
     pub(crate) fn new(status: Status, sentence: impl Into<String>) -> Self {
@@ -68,6 +70,12 @@ impl Failure {
     pub(crate) fn numbers(self, found: i64, expected: i64) -> Self {
         Self { numbers: [self.numbers[0], found, expected], ..self }
     }
+
+    /// With where it was found.
+    pub(crate) fn at(mut self, index: usize) -> Self {
+        self.numbers[0] = i64::try_from(index).unwrap_or(i64::MAX);
+        self
+    }
 }
 
 impl From<Error> for Failure {
@@ -79,9 +87,13 @@ impl From<Error> for Failure {
                 (Status::Label, [index(*at), *label, count(*classes)])
             }
             Error::NonFiniteLogit { index: at, .. } => (Status::NonFinite, [index(*at), -1, -1]),
-            Error::ShapeMismatch { expected, found, .. } => {
+            Error::ShapeMismatch { what, expected, found } => {
                 let (expected, found) = (expected.as_slice(), found.as_slice());
-                let axis = (0..expected.len().max(found.len())).find(|&axis| expected.get(axis) != found.get(axis));
+                // The one channel of a label map is not compared with the classes.
+                let label_map = *what == LABEL_MAP && found.get(1) == Some(&1);
+                let axis = (0..expected.len().max(found.len()))
+                    .filter(|&axis| !(label_map && axis == 1))
+                    .find(|&axis| expected.get(axis) != found.get(axis));
                 let extent = |dims: &[usize]| axis.and_then(|axis| dims.get(axis)).map_or(-1, |&dim| count(dim));
                 (Status::Shape, [axis.map_or(-1, count), extent(found), extent(expected)])
             }
@@ -187,6 +199,28 @@ pub extern "C" fn dice_version() -> u32 {
     let [major, minor, patch] =
         [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")].map(part);
     major << 16 | minor << 8 | patch
+}
+
+/// Refuses a reserved field that is not 0, so that it can have a meaning in a later version.
+pub(crate) fn reserved(field: i32, what: &str) -> Result<(), Failure> {
+    if field == 0 {
+        return Ok(());
+    }
+    let failure = Failure::new(Status::InvalidArgument, format!("{what}.reserved = {field}: must be 0"));
+    Err(failure.numbers(field.into(), 0))
+}
+
+/// The variant that a number stands for: its place in the list.
+pub(crate) fn variant<T: Copy>(variants: &[T], number: i32, what: &str) -> Result<T, Failure> {
+    usize::try_from(number).ok().and_then(|place| variants.get(place).copied()).ok_or_else(|| {
+        let sentence = format!("{what} = {number}: must be from 0 to {}", variants.len() - 1);
+        Failure::new(Status::InvalidArgument, sentence).numbers(number.into(), -1)
+    })
+}
+
+/// A field that is 0 or 1.
+pub(crate) fn flag(number: i32, what: &str) -> Result<bool, Failure> {
+    variant(&[false, true], number, what)
 }
 
 /// A C struct whose first field is its size.

@@ -99,7 +99,7 @@ impl<T: Element> Located<T> {
         };
         for (axis, &dim) in dims.iter().enumerate() {
             located.shape[axis] = usize::try_from(dim).map_err(|_| {
-                Failure::new(Status::Shape, format!("{what}: axis {axis} has extent {dim}")).numbers(dim, -1)
+                Failure::new(Status::Shape, format!("{what}: axis {axis} has extent {dim}")).numbers(dim, -1).at(axis)
             })?;
         }
         if tensor.strides.is_null() {
@@ -111,9 +111,11 @@ impl<T: Element> Located<T> {
         } else {
             // SAFETY: the caller vouches for `ndim` strides.
             let strides = unsafe { checked_slice(tensor.strides, rank, &format!("{what}.strides")) }?;
-            for (to, &stride) in located.strides.iter_mut().zip(strides) {
-                *to = isize::try_from(stride)
-                    .map_err(|_| Failure::new(Status::Layout, format!("{what}: stride {stride} is impossible")))?;
+            for (axis, &stride) in strides.iter().enumerate() {
+                located.strides[axis] = isize::try_from(stride).map_err(|_| {
+                    let sentence = format!("{what}: axis {axis} has the impossible stride {stride}");
+                    Failure::new(Status::Layout, sentence).numbers(stride, -1).at(axis)
+                })?;
             }
         }
         if label_map_of_rank == Some(rank + 1) {
@@ -133,29 +135,35 @@ impl<T: Element> Located<T> {
     /// Finds the span of the elements.
     fn locate(&mut self, tensor: &Tensor) -> Result<(), Failure> {
         let what = self.what;
-        if self.shape[..self.rank].contains(&0) {
+        let shape = &self.shape[..self.rank];
+        // A zero extent must not hide the others: N × C alone must be a possible number.
+        let elements = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim.max(1)));
+        if elements.is_none_or(|elements| isize::try_from(elements).is_err()) {
+            return Err(Failure::new(Status::Shape, format!("{what} has more elements than memory can hold")));
+        }
+        if shape.contains(&0) {
             return Ok(());
         }
-        let impossible = || Failure::new(Status::Shape, format!("{what} has more elements than memory can hold"));
+        // No overflow: the extents' product is below 2^63, so the sum of the reaches is below 2^126.
         let (mut lowest, mut highest) = (0_i128, 0_i128);
-        for (&dim, &stride) in self.shape[..self.rank].iter().zip(&self.strides) {
-            let reach = (dim as i128 - 1).checked_mul(stride as i128).ok_or_else(impossible)?;
+        for (&dim, &stride) in shape.iter().zip(&self.strides) {
+            let reach = (dim as i128 - 1) * stride as i128;
             if reach < 0 { lowest += reach } else { highest += reach }
-        }
-        let most = isize::MAX as i128 / size_of::<T>() as i128;
-        let offset = usize::try_from(tensor.byte_offset).map_err(|_| impossible())?;
-        if highest - lowest >= most || lowest <= -most {
-            return Err(impossible());
         }
         let base = tensor.data.cast::<T>();
         if base.is_null() {
             return Err(Failure::null(&format!("{what}.data")));
         }
-        let origin = base.wrapping_byte_add(offset);
-        if !origin.is_aligned() {
+        let size = size_of::<T>() as i128;
+        let origin = base.addr() as i128 + i128::from(tensor.byte_offset);
+        let (start, end) = (origin + lowest * size, origin + (highest + 1) * size);
+        if start < 0 || end > usize::MAX as i128 || end - start > isize::MAX as i128 {
+            return Err(Failure::new(Status::Layout, format!("{what}: its elements lie outside of the address space")));
+        }
+        if origin % align_of::<T>() as i128 != 0 {
             return Err(Failure::new(Status::Layout, format!("{what}: data is not aligned to its element type")));
         }
-        self.first = origin.wrapping_offset(lowest as isize);
+        self.first = base.wrapping_byte_offset((start - base.addr() as i128) as isize);
         self.len = (highest - lowest) as usize + 1;
         self.start = (-lowest) as usize;
         Ok(())
@@ -165,7 +173,7 @@ impl<T: Element> Located<T> {
         &self.shape[..self.rank]
     }
 
-    /// The addresses between the first and the last element.
+    /// The addresses from the first element to past the last one.
     fn span(&self) -> Range<usize> {
         let first = self.first.addr();
         if self.len == 0 { first..first } else { first..first + self.len * size_of::<T>() }

@@ -4,7 +4,7 @@
 mod common;
 
 use common::tolerance::{FLUSHED, LOSS};
-use common::{Axis, Level, Placed, Random, Scene, for_any, map_of, per_level};
+use common::{Axis, Level, Placed, Random, Scene, for_any, map_of, per_level, rounds};
 use dice_core::loss::GeneralizedDice;
 use dice_core::{Activation, Cotangent, Group, Grouping, LossHead, Reduction, Request, Sum};
 use proptest::prelude::*;
@@ -277,7 +277,7 @@ per_level!(layouts);
 /// probabilities: without an activation, so that nothing but the sum is rounded, and of a softmax.
 fn constant_probabilities(level: &Level) {
     let mut random = Random(1);
-    for i in 0..400 {
+    for i in 0..rounds(150, 12) {
         let p = if i == 0 { 1.0 / 3.0 } else { random.within(0.0, 1.0) * 0.5_f32.powi(i % 20) };
         let constant = |value: f32| Scene::new(&mut Random(0), &[1, 2, 8192], move |_| value, |_| 0);
         check_statistics(level, &constant(p), Activation::None);

@@ -6,7 +6,7 @@
 mod common;
 
 use common::tolerance::TOTAL;
-use common::{Level, Random, Scene, per_level};
+use common::{Level, Random, Scene, per_level, rounds};
 use dice_core::{Activation, Group, Request, Sum};
 
 /// Arguments per call.
@@ -83,15 +83,15 @@ fn negative(magnitude: u32) -> f32 {
 fn dense_part(level: &Level) {
     let mut worst = Worst::default();
     let last = 87.4_f32.to_bits();
-    let arguments: Vec<f32> = (0..=last).step_by(997).map(negative).collect();
+    let arguments: Vec<f32> = (0..=last).step_by(rounds(997, 99_991)).map(negative).collect();
     for chunk in arguments.chunks(CHUNK) {
         worst.merge(check_descending(level, chunk));
     }
     // Every argument around the bounds of the reduction, n + 1/2 times ln 2, around its multiples, and around the end.
     for half in 0..130 {
         let edge = (f64::from(half) * 0.5 * std::f64::consts::LN_2) as f32;
-        let first = edge.to_bits().saturating_sub(2000);
-        let arguments: Vec<f32> = (first..first + 4000).map(negative).collect();
+        let first = edge.to_bits().saturating_sub(rounds(2000, 100));
+        let arguments: Vec<f32> = (first..first + rounds(4000, 200)).map(negative).collect();
         worst.merge(check_descending(level, &arguments));
     }
     worst.check(level);
@@ -189,16 +189,16 @@ per_level!(
 
 /// A sample of one voxel has S = p, so the table of many such samples holds the probabilities as the kernels compute them.
 fn probabilities(level: &Level) {
-    const SAMPLES: usize = 2000;
+    let samples = rounds(600, 40);
     for activation in [Activation::Softmax, Activation::Sigmoid] {
         for classes in [1, 2, 3, 4, 5, 14, 32, 40] {
             for size in [0.01, 1.0, 10.0, 50.0] {
                 let mut random = Random(classes as u64);
-                let scene = Scene::new(&mut random, &[SAMPLES, classes, 1], |r| r.within(-size, size), |_| 0);
+                let scene = Scene::new(&mut random, &[samples, classes, 1], |r| r.within(-size, size), |_| 0);
                 let request = Request::overlap(activation);
                 let found = scene.statistics(&level.engine(), request).unwrap();
                 let expected = scene.expected_statistics(request);
-                for sample in 0..SAMPLES {
+                for sample in 0..samples {
                     let mut total = 0.0;
                     for class in 0..classes {
                         let p = |table: &dice_core::Statistics| {

@@ -18,8 +18,20 @@ pub(crate) use level::{Level, per_level, run_at};
 pub(crate) use scene::{Axis, Bits, Placed, Scene, Tensor, UNWRITTEN, canonical_bits, demand_same, map_of};
 pub(crate) use tolerance::Tolerance;
 
-/// Runs `check` on what `strategy` makes, in as many `cases`; a smallest failing one is printed in full, seed included.
+/// Whether an emulator runs the tests, which then take smaller volumes and fewer rounds: `DICE_EMULATED` is set.
+pub(crate) fn emulated() -> bool {
+    std::env::var_os("DICE_EMULATED").is_some()
+}
+
+/// `natively`, or a smaller number on an emulator.
+pub(crate) fn rounds<T>(natively: T, emulated: T) -> T {
+    if self::emulated() { emulated } else { natively }
+}
+
+/// Runs `check` on what `strategy` makes, in as many cases or `PROPTEST_CASES`; a smallest failing one is printed in full, its
+/// seed included.
 pub(crate) fn for_any<S: Strategy>(cases: u32, strategy: S, check: impl Fn(S::Value)) {
+    let cases = if std::env::var_os("PROPTEST_CASES").is_some() { Config::default().cases } else { cases };
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     let result = TestRunner::new(config).run(&strategy, |input| {
         check(input);
