@@ -101,7 +101,7 @@ impl Loss {
         const FIXED: i32 = 3;
         // The bounds of dice-core for the other parameters.
         if term.factor != 0.0 && !(1e-30..=1e30).contains(&term.factor.abs()) {
-            let sentence = format!("factor = {}: must be 0, or from 1e-30 to 1e30 in absolute value", term.factor);
+            let sentence = format!("factor = {:?}: must be 0, or from 1e-30 to 1e30 in absolute value", term.factor);
             return Err(Failure::new(Status::InvalidArgument, sentence));
         }
         let head = GeneralizedDice {

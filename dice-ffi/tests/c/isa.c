@@ -1,0 +1,83 @@
+/* Every instruction set of this CPU: the same bits, but for the portable level. */
+#include "check.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { NUM_SCENES = 9 };
+
+static scene *scene_of(int number) {
+    const int64_t shapes[NUM_SCENES][3] = {{1, 1, 1000}, {2, 2, 8192}, {1, 3, 8193}, {2, 4, 300},   {1, 5, 63},
+                                           {1, 21, 700}, {1, 2, 1},    {3, 4, 8257}, {1, 40, 16385}};
+    return scene_new(shapes[number][0], shapes[number][1], shapes[number][2], (uint64_t)number);
+}
+
+static void levels(int32_t effective) {
+    int number;
+    for (number = 0; number < NUM_SCENES; number++) {
+        scene *s = scene_of(number);
+        float *expected = (float *)room(s->num_logits, sizeof(float));
+        result scalar;
+        int32_t isa;
+        size_t i;
+        OK(dice_set_max_isa(DICE_ISA_SCALAR));
+        CHECK(dice_effective_isa() == DICE_ISA_SCALAR);
+        scalar = compute(s);
+        memcpy(expected, s->gradient, s->num_logits * sizeof(float));
+        for (isa = DICE_ISA_PORTABLE; isa <= effective; isa++) {
+            float worst = 0.0F;
+            result r;
+            OK(dice_set_max_isa(isa));
+            if (dice_effective_isa() != isa) continue; /* not of this CPU */
+            r = compute(s);
+            if (isa != DICE_ISA_PORTABLE) {
+                if (!CHECK(same(r, scalar))) fprintf(stderr, "    %s, scene %d\n", dice_isa_name(isa), number);
+                continue;
+            }
+            CHECK(fabs(r.value - scalar.value) <= 1e-6);
+            for (i = 0; i < s->num_logits; i++) worst = fmaxf(worst, fabsf(s->gradient[i] - expected[i]));
+            CHECK(worst <= 1e-6F);
+        }
+        free(expected);
+        scene_free(s);
+    }
+}
+
+/* Runs this program with DICE_MAX_ISA set; returns what it says, the effective level, or -1 if it did not end well. */
+static int32_t effective_under(const char *program, const char *name, const char *standard_error) {
+    const pid_t child = fork();
+    int status = 0;
+    if (child == 0) {
+        setenv("DICE_MAX_ISA", name, 1);
+        if (freopen(standard_error, "w", stderr) == NULL) _exit(100);
+        execl(program, program, "say", (char *)NULL);
+        _exit(101);
+    }
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+int main(int argc, char **argv) {
+    int32_t effective, isa;
+    if (argc > 1) return dice_effective_isa();
+
+    unsetenv("DICE_MAX_ISA");
+    effective = dice_effective_isa();
+    printf("isa: this CPU has %s\n", dice_isa_name(effective));
+    for (isa = 0; isa <= DICE_ISA_AVX512; isa++) {
+        const int32_t found = effective_under(argv[0], dice_isa_name(isa), "/dev/null");
+        CHECK(found <= isa && found <= effective && found >= 0);
+        OK(dice_set_max_isa(isa));
+        CHECK(dice_effective_isa() == found);
+    }
+    /* No level's name: a complaint and no cap. Where nobody can hear the complaint, still no abort. */
+    CHECK(effective_under(argv[0], "sse9", "/dev/null") == effective);
+    CHECK(effective_under(argv[0], "sse9", "/dev/full") >= 0);
+    /* The call goes before the variable. */
+    setenv("DICE_MAX_ISA", "scalar", 1);
+    OK(dice_set_max_isa(DICE_ISA_AVX512));
+    CHECK(dice_effective_isa() == effective);
+
+    levels(effective);
+    OK(dice_shutdown());
+    return report("isa");
+}

@@ -1,0 +1,131 @@
+/* The textbook: generalised Dice and its gradient in plain double loops, one voxel after the other. */
+#ifndef REFERENCE_H
+#define REFERENCE_H
+
+#include "check.h"
+
+enum { MOST_CLASSES = 32 };
+
+/* The class of voxel v of sample n: a channel, -1 for the background of a one-channel prediction, -2 if it is ignored. */
+static inline int64_t reference_class(const scene *s, int64_t n, int64_t v) {
+    const int64_t label = s->labels[n * s->v + v];
+    if (s->problem.use_ignore_index && label == s->problem.ignore_index) return -2;
+    return s->c == 1 ? label - 1 : label;
+}
+
+/* The probabilities of voxel v of sample n. */
+static inline void reference_probabilities(const scene *s, int32_t activation, int64_t n, int64_t v, double *p) {
+    double max = -INFINITY, total = 0.0;
+    int64_t c;
+    for (c = 0; c < s->c; c++) {
+        p[c] = (double)s->logits[(n * s->c + c) * s->v + v];
+        if (p[c] > max) max = p[c];
+    }
+    if (activation == DICE_SIGMOID) {
+        for (c = 0; c < s->c; c++) p[c] = 1.0 / (1.0 + exp(-p[c]));
+    } else if (activation == DICE_SOFTMAX) {
+        for (c = 0; c < s->c; c++) total += p[c] = exp(p[c] - max);
+        for (c = 0; c < s->c; c++) p[c] /= total;
+    }
+}
+
+/* The weights of the classes of a group, from their target volumes. */
+static inline void reference_weights(const dice_term *term, int64_t first, int64_t classes, const double *T, double *w) {
+    const double e = term->absent_epsilon;
+    const int by_volume = term->weighting == DICE_INVERSE_SQUARE || term->weighting == DICE_INVERSE;
+    double least = INFINITY, greatest = 0.0;
+    int64_t c;
+    for (c = 0; c < first; c++) w[c] = 0.0;
+    for (c = first; c < classes; c++) {
+        const double volume = term->weighting == DICE_INVERSE ? T[c] : T[c] * T[c];
+        w[c] = 1.0;
+        if (term->weighting == DICE_FIXED) w[c] = term->class_weights[c - first];
+        if (by_volume) w[c] = 1.0 / (volume + (term->absent == DICE_REGULARISED ? e : 0.0));
+        if (T[c] > 0.0 && w[c] < least) least = w[c];
+        if (T[c] > 0.0 && w[c] > greatest) greatest = w[c];
+    }
+    for (c = first; c < classes; c++) {
+        if (T[c] > 0.0 || !by_volume) continue;
+        if (term->absent == DICE_LEAST_PRESENT) w[c] = least < INFINITY ? least : 1.0;
+        if (term->absent == DICE_MAX_FINITE) w[c] = greatest;
+        if (term->absent == DICE_EPSILON) w[c] = e;
+        if (term->absent == DICE_ZERO) w[c] = 0.0;
+    }
+    if (!term->raw_weights) {
+        greatest = 0.0;
+        for (c = first; c < classes; c++) {
+            if (T[c] > 0.0 && w[c] > greatest) greatest = w[c];
+        }
+        for (c = first; c < classes && greatest > 0.0; c++) w[c] /= greatest;
+    }
+}
+
+/* Values, and the gradient of sum_i upstream_i value_i, both of which the caller has room for. Returns the greatest derivative
+ * by a probability, upstream included: the measure for errors of the gradient. */
+static inline double reference(const scene *s, const dice_term *term, const double *upstream, size_t num_upstream,
+                             double *values, double *gradient) {
+    const int64_t rows = term->grouping == DICE_BATCH ? 1 : s->n, first = term->exclude_background && s->c > 1 ? 1 : 0;
+    const double factor = (term->factor == 0.0 ? 1.0 : term->factor)
+                          / (term->reduction == DICE_MEAN && rows > 0 ? (double)rows : 1.0);
+    double p[MOST_CLASSES], steepest = 0.0;
+    int64_t row, n, v, c;
+    memset(gradient, 0, s->num_logits * sizeof(double));
+    values[0] = 0.0;
+    for (row = 0; row < rows; row++) {
+        const int64_t from = term->grouping == DICE_BATCH ? 0 : row, to = term->grouping == DICE_BATCH ? s->n : row + 1;
+        double T[MOST_CLASSES] = {0.0}, S[MOST_CLASSES] = {0.0}, I[MOST_CLASSES] = {0.0}, w[MOST_CLASSES];
+        double N = term->smooth_numerator, D = term->smooth_denominator, value = 0.0, by_S[MOST_CLASSES], by_I[MOST_CLASSES];
+        for (n = from; n < to; n++) {
+            for (v = 0; v < s->v; v++) {
+                const int64_t label = reference_class(s, n, v);
+                if (label == -2) continue;
+                reference_probabilities(s, term->activation, n, v, p);
+                for (c = 0; c < s->c; c++) {
+                    T[c] += c == label ? 1.0 : 0.0;
+                    S[c] += p[c];
+                    I[c] += c == label ? p[c] : 0.0;
+                }
+            }
+        }
+        reference_weights(term, first, s->c, T, w);
+        for (c = first; c < s->c; c++) {
+            const double both = S[c] + T[c];
+            N += 2.0 * w[c] * I[c];
+            D += w[c] * (both < term->least_union ? term->least_union : both);
+        }
+        if (D != 0.0) value = 1.0 - N / D;
+        if (D == 0.0 || (term->zero_non_finite && !isfinite(value))) {
+            if (term->reduction == DICE_NONE) values[row] = 0.0;
+            continue;
+        }
+        if (term->reduction == DICE_NONE) values[row] = factor * value;
+        else values[0] += factor * value;
+        for (c = 0; c < s->c; c++) {
+            const int floored = term->least_union > 0.0 && S[c] + T[c] <= term->least_union;
+            by_I[c] = -2.0 * factor * w[c] / D;
+            by_S[c] = floored ? 0.0 : factor * w[c] * N / (D * D);
+        }
+        for (n = from; n < to; n++) {
+            for (v = 0; v < s->v; v++) {
+                const int64_t label = reference_class(s, n, v);
+                const double up = num_upstream == 0 ? 1.0 : upstream[num_upstream == 1 ? 0 : row];
+                double u[MOST_CLASSES], mean = 0.0;
+                if (label == -2) continue;
+                reference_probabilities(s, term->activation, n, v, p);
+                for (c = 0; c < s->c; c++) {
+                    u[c] = up * (by_S[c] + (c == label ? by_I[c] : 0.0));
+                    mean += p[c] * u[c];
+                    steepest = fmax(steepest, fabs(u[c]));
+                }
+                for (c = 0; c < s->c; c++) {
+                    double *to_write = &gradient[(n * s->c + c) * s->v + v];
+                    if (term->activation == DICE_SOFTMAX) *to_write = p[c] * (u[c] - mean);
+                    else *to_write = u[c] * (term->activation == DICE_SIGMOID ? p[c] * (1.0 - p[c]) : 1.0);
+                }
+            }
+        }
+    }
+    return steepest;
+}
+
+#endif
