@@ -30,11 +30,12 @@
  * outputs are then as they were, but after DICE_PANIC (an error of this library itself), when they are unspecified.
  *
  * STRUCTS. Initialise with the DICE_..._INIT macro, or zero everything and set struct_size to sizeof: a field that is zero
- * has its documented default. Reserved fields must be 0.
+ * has its documented default. A field that is documented for 0 and 1 takes no other number; reserved fields must be 0.
  *
  * THREADS. All functions may be called from any number of threads at once, but for dice_set_..., which take effect on calls
  * that start later, and dice_shutdown. The library starts its own workers with the first call on a large problem (130,000
- * logits or more); a child after fork() has workers of its own.
+ * logits or more); they take no signals that are sent to the process. A child after fork() has workers of its own. The shared
+ * library stays loaded after dlclose(); a plug-in that has libdice.a in it must call dice_shutdown before it is unloaded.
  *
  * MEMORY. The library reads and writes only elements of the tensors, but the whole span between the first and the last
  * element of a tensor must be valid memory, and nobody may write to it during a call. The span of an output must not overlap
@@ -65,15 +66,15 @@ enum {
     DICE_OK = 0,
     DICE_NULL_POINTER = 1,     /* a required pointer is NULL */
     DICE_STRUCT_SIZE = 2,      /* struct_size is not the size of the struct */
-    DICE_INVALID_ARGUMENT = 3, /* a number or name that means nothing */
-    DICE_SHAPE = 4,            /* shapes that disagree, zero classes, too few or too many axes */
-    DICE_LAYOUT = 5,           /* an output that overlaps itself or an input, a misaligned pointer */
+    DICE_INVALID_ARGUMENT = 3, /* a number or name that means nothing, a range of voxels outside of a sample */
+    DICE_SHAPE = 4,            /* shapes that disagree, zero classes, too few or too many axes, more elements than can be */
+    DICE_LAYOUT = 5,           /* an output that overlaps itself or an input, a misaligned pointer, impossible strides */
     DICE_UNSUPPORTED = 6,      /* an element type, device or loss that this version does not take */
     DICE_LENGTH = 7,           /* a buffer of the wrong length */
     DICE_LABEL = 8,            /* a label that is neither a class nor ignored; index: the first */
     DICE_NON_FINITE = 9,       /* a logit without a probability, if problem.error_on_non_finite; index: the first */
     DICE_OVERFLOW = 10,        /* a sum beyond 2^159 */
-    DICE_UNAVAILABLE = 11,     /* an instruction set that this CPU does not have, threads that cannot be started */
+    DICE_UNAVAILABLE = 11,     /* memory for the sums that this machine does not have */
     DICE_PANIC = 12            /* an error inside the library: please report it */
 };
 
@@ -87,9 +88,9 @@ typedef struct dice_error {
     size_t struct_size;
     dice_status status; /* of this thread's last call that failed, DICE_OK if none did */
     int32_t reserved;
-    int64_t index;    /* where: of the label in the label map, of the logit, of the axis; -1 if that means nothing */
-    int64_t found;    /* what was found there: the label, the extent, the length; -1 if that means nothing */
-    int64_t expected; /* what is needed: the number of classes, the extent, the length; -1 if that means nothing */
+    int64_t index;    /* where: of the label in the label map, of the logit, of the axis in the logits; -1 for none */
+    int64_t found;    /* what was found there: the label, the extent, the length; -1 for none */
+    int64_t expected; /* what is needed: the number of classes, the extent, the length; -1 for none */
 } dice_error;
 #define DICE_ERROR_INIT {sizeof(dice_error), 0, 0, 0, 0, 0}
 
@@ -176,7 +177,8 @@ typedef struct dice_term {
     int32_t reduction;            /* DICE_MEAN, DICE_SUM: one value; DICE_NONE: one value per group */
     int32_t zero_non_finite;      /* 1: a group whose value is not finite has value and gradient 0 */
     int32_t reserved;
-    double absent_epsilon;        /* for DICE_EPSILON and DICE_REGULARISED */
+    /* Each of these numbers is 0, or from 1e-30 to 1e30 (the factor in absolute value). */
+    double absent_epsilon;        /* for DICE_EPSILON and DICE_REGULARISED (where it must not be 0) */
     double smooth_numerator;      /* sn; with weights that are not raw, in voxels of the rarest class */
     double smooth_denominator;    /* sd */
     double least_union;           /* S + T of a class counts as at least this (NiftyNet: 1) */
@@ -228,7 +230,7 @@ dice_status dice_statistics_range(const dice_tensor *logits, const dice_problem 
                                   int64_t start, int64_t end, int64_t *table, size_t num);
 
 /* Adds a table to another of the same problem, in any order to the same bits. Summing the words of tables as int64 (MPI_SUM)
- * and merging the sum into a table of zeros is the same. */
+ * and merging the sum into a table of zeros is the same. Both pointers may be the same table. */
 dice_status dice_statistics_merge(const int64_t *from, size_t num, int64_t *into, size_t num_into);
 
 /* ---------------------------------------------------------------- step 2: head */
@@ -284,7 +286,8 @@ int32_t dice_effective_isa(void);
  * DICE_MAX_ISA, a level's name, if it is set. */
 dice_status dice_set_max_isa(int32_t isa);
 
-/* The threads that a call may use, the caller's among them; 0, the default, for as many as the machine runs at once. */
+/* The threads that a call may use, the caller's among them (never more than 1024 of the library's own); 0, the default, for
+ * as many as the machine runs at once. */
 dice_status dice_set_num_threads(int32_t threads);
 
 /* Runs the passes on the host's own threads. */
@@ -293,17 +296,19 @@ typedef struct dice_executor {
     void *context; /* passed to run */
     /* Calls claim(argument) up to limit times, on any threads, at once or not, and returns when all these calls have returned.
      * More concurrent calls are more parallelism; the result does not depend on it. It may be called from several threads at
-     * once. */
+     * once, finds the default floating-point mode, may call this library, and must leave by returning: no exception, no
+     * longjmp. */
     void (*run)(void *context, int32_t limit, void (*claim)(void *argument), void *argument);
     int32_t threads; /* the most calls that can be at work at once, at least 1 */
     int32_t reserved;
 } dice_executor;
 #define DICE_EXECUTOR_INIT {sizeof(dice_executor), NULL, NULL, 0, 0}
 
-/* NULL: the library's own workers again. context must stay valid as long as calls may use it. */
+/* NULL: the library's own workers again. context must stay valid as long as calls may use it; the struct itself is copied. */
 dice_status dice_set_executor(const dice_executor *executor);
 
-/* Ends the library's workers and waits for them. Calls in progress finish first; a later call starts new workers. */
+/* Ends the library's workers and waits for them. Calls in progress finish on their own threads; a later call starts new
+ * workers. */
 dice_status dice_shutdown(void);
 
 #ifdef __cplusplus
