@@ -44,6 +44,9 @@ static inline int report(const char *name) {
     return checks_failed == 0 ? 0 : 1;
 }
 
+/* Whether an emulator (or valgrind, which is one) runs this program: limits of memory and new programs escape it. */
+static inline int emulated(void) { return getenv("DICE_EMULATED") != NULL; }
+
 /* ---------------------------------------------------------------- numbers */
 
 /* Memory that is there; zeroed. */

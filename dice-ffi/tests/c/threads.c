@@ -443,7 +443,7 @@ int main(void) {
     alarm(300);
     OK(dice_set_num_threads(1));
     expected = compute(s);
-    no_threads_to_be_had(); /* before the C library keeps the stack of an ended thread */
+    if (!emulated()) no_threads_to_be_had(); /* before the C library keeps the stack of an ended thread */
     no_thread_before_it_is_needed();
     any_number();
     signals_are_the_hosts();
