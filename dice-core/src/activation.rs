@@ -8,7 +8,7 @@ pub enum Activation {
     Softmax,
     /// Logistic function of each channel on its own: one class against the rest, or binary with one channel.
     Sigmoid,
-    /// The prediction is used as it is.
+    /// The prediction is used as it is. The fast passes add it in f32 first: keep it below 1e35 in absolute value.
     None,
 }
 

@@ -125,7 +125,7 @@ pub enum Error {
         found: usize,
     },
     /// A parameter has a value that means nothing.
-    #[error("{name} = {value}: must be {requirement}")]
+    #[error("{name} = {value:?}: must be {requirement}")]
     InvalidParameter {
         /// The parameter.
         name: &'static str,

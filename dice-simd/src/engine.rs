@@ -218,6 +218,9 @@ impl<X: Executor> Engine<X> {
 
     /// Runs `pass` on as many threads as there is work for.
     fn run<P: Kernel<Output = ()> + Copy + Sync>(&self, logits: &View<'_, f32>, tiles: &Tiles, pass: P) {
+        if tiles.len() == 0 {
+            return;
+        }
         let isa = self.isa;
         let claim = || {
             let _mode = DefaultFloatMode::install();
@@ -236,6 +239,12 @@ fn label_error(bad: FirstBad<i64>, source: &Source<'_>) -> Result<(), Error> {
     }
 }
 
+/// Rounds to f32; a finite number stays so small that the mean over the classes is finite too.
+fn in_range(slope: f64) -> f32 {
+    const GREATEST: f64 = 1e30;
+    (if slope.is_finite() { slope.clamp(-GREATEST, GREATEST) } else { slope }) as f32
+}
+
 /// The two values that ∂L/∂p of each row and class takes, upstream gradient included, rounded to f32 once.
 fn slopes(cotangent: &Cotangent, upstream: &[f64]) -> Vec<Slope> {
     let _mode = DefaultFloatMode::install();
@@ -243,7 +252,7 @@ fn slopes(cotangent: &Cotangent, upstream: &[f64]) -> Vec<Slope> {
         let factor = cotangent.upstream(row, upstream);
         let outside = cotangent.get(row, class, Sum::Prediction);
         let inside = outside + cotangent.get(row, class, Sum::Intersection);
-        Slope { inside: (factor * inside) as f32, outside: (factor * outside) as f32 }
+        Slope { inside: in_range(factor * inside), outside: in_range(factor * outside) }
     };
     let classes = 0..cotangent.classes();
     (0..cotangent.rows()).flat_map(|row| classes.clone().map(move |class| slope(row, class))).collect()

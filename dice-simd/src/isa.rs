@@ -1,6 +1,7 @@
 //! Which instruction set runs the kernels: detection, cap, query.
 
 use std::fmt;
+use std::io::Write;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -121,7 +122,8 @@ pub fn max_isa() -> Isa {
 fn from_environment() -> Isa {
     let Ok(name) = std::env::var("DICE_MAX_ISA") else { return Isa::Avx512 };
     name.parse().unwrap_or_else(|error| {
-        eprintln!("dice: DICE_MAX_ISA: {error}; no cap is set");
+        // Unlike `eprintln!`, no panic where standard error cannot be written.
+        let _ = writeln!(std::io::stderr(), "dice: DICE_MAX_ISA: {error}; no cap is set");
         Isa::Avx512
     })
 }

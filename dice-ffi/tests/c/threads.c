@@ -275,7 +275,7 @@ static void forks(void) {
     for (i = 0; i < 3; i++) in_a_child(i % 2);
     stop_calling = 0;
     CHECK(pthread_create(&thread, NULL, call_until_stopped, other) == 0);
-    for (i = 0; i < 12; i++) in_a_child(i % 2);
+    for (i = 0; i < 6; i++) in_a_child(i % 2);
     __atomic_store_n(&stop_calling, 1, __ATOMIC_RELAXED);
     pthread_join(thread, NULL);
     CHECK(same(compute(s), expected));
