@@ -747,7 +747,7 @@ fn parameters_that_mean_nothing_are_named() {
         let error = loss.evaluate_into(&statistics, &mut evaluation).unwrap_err();
         let Error::InvalidParameter { name: named, value, .. } = error else { panic!("{name} = {given}: {error}") };
         assert_eq!((named, value.to_bits()), (name, given.to_bits()));
-        assert!(error.to_string().starts_with(&format!("{name} = {given}: must be ")), "{error}");
+        assert!(error.to_string().starts_with(&format!("{name} = {given:?}: must be ")), "{error}");
         assert_eq!(evaluation, before, "an argument error leaves the outputs untouched");
     };
     for bad in [-1e-300, -1.0, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
