@@ -10,7 +10,7 @@ use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
 use crate::gather::{Block, FirstBad, Source, Stage};
 use crate::lanes::Lanes;
-use crate::scatter::{Sink, SinkBlock};
+use crate::scatter::{Sink, SinkBlock, SinkStage};
 use crate::tile::{BLOCK, Tiles, VECTORS};
 
 /// ∂L/∂p of one class, the upstream gradient included.
@@ -57,7 +57,7 @@ impl PullbackPass<'_> {
         let mut stage = Stage::new(classes);
         let mut e = vec![Row([0.0; BLOCK]); classes];
         let mut r = Row([0.0; BLOCK]);
-        let mut out = vec![Row([0.0; BLOCK]); classes];
+        let mut out = SinkStage::new(classes);
         while let Some(tile) = self.tiles.claim() {
             let row = if self.slopes.len() == classes { 0 } else { tile.sample };
             let slopes = &self.slopes[row * classes..][..classes];
@@ -80,9 +80,11 @@ impl PullbackPass<'_> {
                 }
                 if staged {
                     // SAFETY: as above.
-                    unsafe { self.sink.store(&out, tile.sample, first, &inside) };
+                    unsafe { self.sink.store(lanes, &mut out, tile.sample, first, &inside) };
                 }
             }
+            // SAFETY: as above.
+            unsafe { self.sink.finish(&mut out) };
         }
         lanes.fence();
     }
