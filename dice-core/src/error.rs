@@ -54,6 +54,16 @@ pub enum Error {
         /// The number of labels that are allowed: the classes, or 2 for a one-channel prediction.
         classes: usize,
     },
+    /// A predicted label is no class.
+    #[error("label {label} at index {index} of the predicted label map is outside the classes 0..{classes}")]
+    PredictionOutOfRange {
+        /// Row-major index into the label map `[N, spatial…]`: the first offending one.
+        index: u64,
+        /// The label found there.
+        label: i64,
+        /// The number of classes.
+        classes: usize,
+    },
     /// A logit makes a probability that is not a number, and [`NonFinite::Error`](crate::NonFinite::Error) was asked for.
     #[error("logit {value} at index {index} of the logits has no probability")]
     NonFiniteLogit {
@@ -62,6 +72,27 @@ pub enum Error {
         /// The logit found there.
         value: f64,
     },
+    /// A value of a dense target is not finite, and [`NonFinite::Error`](crate::NonFinite::Error) was asked for.
+    #[error("{value} at index {index} of the dense target is not finite")]
+    NonFiniteTarget {
+        /// Row-major index into the target `[N, C, spatial…]`: the first offending one.
+        index: u64,
+        /// The value found there.
+        value: f64,
+    },
+    /// A weight is negative, NaN or above [`Problem::GREATEST_WEIGHT`](crate::Problem::GREATEST_WEIGHT).
+    #[error("weight {value} at index {index} of the {what} must be from 0 to 1e8")]
+    Weight {
+        /// Which weights.
+        what: &'static str,
+        /// Row-major index into the voxel weights `[N, spatial…]`, or the sample: the first offending one.
+        index: u64,
+        /// The weight found there.
+        value: f64,
+    },
+    /// A confusion matrix needs a class per voxel.
+    #[error("a dense target has no confusion matrix: labels are needed")]
+    DenseTarget,
     /// Two tensors that must agree do not.
     #[error("{what}: shape {found} does not fit the logits' shape {expected}")]
     ShapeMismatch {
@@ -143,6 +174,16 @@ pub enum Error {
         end: usize,
         /// The voxels of a sample.
         voxels: usize,
+    },
+    /// A range of samples does not lie within a batch.
+    #[error("samples {start}..{end} do not lie within a batch of {samples} samples")]
+    SampleRange {
+        /// First sample asked for.
+        start: usize,
+        /// One past the last sample asked for.
+        end: usize,
+        /// The samples of the batch.
+        samples: usize,
     },
     /// Two tables of statistics, or a table and a head, do not belong together.
     #[error("statistics do not fit: {what}: {found} where {expected} is expected")]

@@ -1,6 +1,7 @@
 //! What a head makes of the statistics.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use crate::error::Error;
 use crate::statistics::{Request, Statistics, Sum};
@@ -43,6 +44,28 @@ impl Cotangent {
     /// The number of values of the loss, each of which may have an upstream gradient of its own: 1, or one per row.
     pub fn values(&self) -> usize {
         self.values
+    }
+
+    /// The cotangent of the samples `samples` alone, for their pullback. Where the values of the loss are those of the
+    /// samples, theirs remain.
+    ///
+    /// # Errors
+    /// [`Error::SampleRange`].
+    pub fn samples(&self, samples: Range<usize>) -> Result<Self, Error> {
+        if self.rows == 1 {
+            return Ok(self.clone());
+        }
+        let Range { start, end } = samples;
+        if start > end || end > self.rows {
+            return Err(Error::SampleRange { start, end, samples: self.rows });
+        }
+        let stride = self.classes * self.request.sums.len();
+        Ok(Self {
+            rows: samples.len(),
+            values: if self.values == 1 { 1 } else { samples.len() },
+            derivatives: self.derivatives[start * stride..end * stride].to_vec(),
+            ..*self
+        })
     }
 
     /// The row of `sample`.

@@ -20,6 +20,7 @@ extern crate alloc;
 
 pub mod accumulator;
 mod activation;
+mod confusion;
 mod error;
 mod evaluation;
 mod head;
@@ -30,9 +31,11 @@ mod statistics;
 mod view;
 
 pub use activation::Activation;
+pub use confusion::Confusion;
 pub use error::{Dims, Error};
 pub use evaluation::{ClassReport, Cotangent, Evaluation};
 pub use head::{Grouping, LossHead, Reduction};
-pub use problem::{CheckedProblem, Labels, NonFinite, Problem, Target};
+pub use problem::{CheckedProblem, Dense, Labels, NonFinite, Problem, Target};
 pub use statistics::{Group, Request, Statistics, Sum, Sums};
+pub use half;
 pub use view::{Layout, MAX_AXES, View, ViewMut, Walk};

@@ -176,17 +176,31 @@ impl Statistics {
     /// [`Error::StatisticsMismatch`] if the tables are of different samples, classes or requests; this one is then
     /// unchanged.
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
-        let mismatch = |what, expected, found| Err(Error::StatisticsMismatch { what, expected, found });
         if self.samples != other.samples {
-            return mismatch("samples", self.samples, other.samples);
+            let (expected, found) = (self.samples, other.samples);
+            return Err(Error::StatisticsMismatch { what: "samples", expected, found });
         }
+        self.merge_samples(0, other)
+    }
+
+    /// Adds the sums of some samples of the same batch, from its sample `first` on.
+    ///
+    /// # Errors
+    /// [`Error::SampleRange`]; [`Error::StatisticsMismatch`] if the tables are of different classes or requests.
+    pub fn merge_samples(&mut self, first: usize, other: &Self) -> Result<(), Error> {
+        let end = first.saturating_add(other.samples);
+        if end > self.samples {
+            return Err(Error::SampleRange { start: first, end, samples: self.samples });
+        }
+        let mismatch = |what, expected, found| Err(Error::StatisticsMismatch { what, expected, found });
         if self.classes != other.classes {
             return mismatch("classes", self.classes, other.classes);
         }
         if self.request != other.request {
             return mismatch("sums", self.request.sums.len(), other.request.sums.len());
         }
-        for (into, from) in self.words.iter_mut().zip(&other.words) {
+        let stride = Self::accumulators_per_sample(self.classes, self.request);
+        for (into, from) in self.words[first * stride..].iter_mut().zip(&other.words) {
             accumulator::merge(into, from);
         }
         Ok(())

@@ -4,6 +4,8 @@
 //! and channels-last are the same shape with other strides. Every bound is checked once, when the view is made;
 //! afterwards an index inside the shape is inside the slice.
 
+use core::ops::Range;
+
 use crate::error::{Dims, Error};
 
 /// The most axes of a tensor: samples, channels and up to six spatial axes.
@@ -44,7 +46,7 @@ impl Walk {
     /// Calls `visit(voxel, offset, length, stride)` for each run of voxels in `voxels` that one stride describes:
     /// `length` voxels from `voxel` on lie at `offset`, `offset + stride`, … past the sample's first voxel.
     #[inline]
-    pub fn runs(&self, voxels: core::ops::Range<usize>, mut visit: impl FnMut(usize, isize, usize, isize)) {
+    pub fn runs(&self, voxels: Range<usize>, mut visit: impl FnMut(usize, isize, usize, isize)) {
         let Some(inner) = self.rank.checked_sub(1) else {
             if !voxels.is_empty() {
                 visit(voxels.start, 0, voxels.len(), 1);
@@ -175,6 +177,18 @@ impl Layout {
         self.strides[1]
     }
 
+    /// The layout of some of the samples.
+    fn samples_of(&self, samples: Range<usize>) -> Result<Self, Error> {
+        let Range { start, end } = samples;
+        if start > end || end > self.samples() {
+            return Err(Error::SampleRange { start, end, samples: self.samples() });
+        }
+        let mut part = *self;
+        part.dims[0] = end - start;
+        part.start = self.origin(start, 0);
+        Ok(part)
+    }
+
     /// Element of the slice that holds the first voxel of `channel` of `sample`, both inside the shape.
     pub fn origin(&self, sample: usize, channel: usize) -> usize {
         self.start
@@ -278,6 +292,21 @@ impl<'a, T> View<'a, T> {
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
+
+    /// The samples `samples` alone.
+    ///
+    /// # Errors
+    /// [`Error::SampleRange`].
+    pub fn samples(&self, samples: Range<usize>) -> Result<Self, Error> {
+        Ok(Self { data: self.data, layout: self.layout.samples_of(samples)? })
+    }
+}
+
+impl<'a> View<'a, bool> {
+    /// The same as numbers 0 and 1.
+    pub fn as_u8(&self) -> View<'a, u8> {
+        View { data: bytemuck::cast_slice(self.data), layout: self.layout }
+    }
 }
 
 /// A borrowed, writable, strided tensor in the logical order `[N, C, spatial…]`, in which no two indices share an
@@ -316,6 +345,25 @@ impl<'a, T> ViewMut<'a, T> {
         let layout = Layout::new("output view", shape, strides, start, data.len())?;
         layout.check_disjoint("output view")?;
         Ok(Self { data, layout })
+    }
+
+    /// The same view for a shorter time.
+    pub fn reborrow(&mut self) -> ViewMut<'_, T> {
+        ViewMut { data: self.data, layout: self.layout }
+    }
+
+    /// The tensor, to read.
+    pub fn as_view(&self) -> View<'_, T> {
+        View { data: self.data, layout: self.layout }
+    }
+
+    /// The samples `samples` alone.
+    ///
+    /// # Errors
+    /// [`Error::SampleRange`].
+    pub fn samples(&mut self, samples: Range<usize>) -> Result<ViewMut<'_, T>, Error> {
+        let layout = self.layout.samples_of(samples)?;
+        Ok(ViewMut { data: self.data, layout })
     }
 
     /// The borrowed slice, to read.

@@ -1,52 +1,43 @@
-//! From a run-time [`Isa`] to compiled kernels: once per call and thread, at the outermost loop.
+//! From a run-time [`Isa`](crate::Isa) to compiled kernels: once per call and thread, at the outermost loop.
 
-use crate::isa::Isa;
-use crate::lanes::{self, Lanes};
+use crate::lanes::Lanes;
+use crate::real::Real;
 
 /// Code over [`Lanes`], to be compiled once per instruction set.
 pub(crate) trait Kernel {
+    /// The arithmetic.
+    type R: Real;
     type Output;
 
     /// Runs on `lanes`, `GROUP` vectors at a time: as many as the registers of the instruction set hold well. Must be
     /// `#[inline(always)]`, like all that it calls, to be compiled for the instruction set.
-    fn run<L: Lanes, const GROUP: usize>(self, lanes: L) -> Self::Output;
+    fn run<L: Lanes<R = Self::R>, const GROUP: usize>(self, lanes: L) -> Self::Output;
 }
 
-/// Runs `kernel` on `isa`.
-///
-/// # Panics
-/// If this CPU does not have `isa`: an engine never holds such a level.
-pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
-    match isa {
-        Isa::Scalar => kernel.run::<_, 1>(lanes::Scalar),
-        Isa::Portable => kernel.run::<_, 1>(lanes::Portable),
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => {
-            let token = pulp::x86::V3::try_new().expect("an engine's level is available");
-            let kernel = OnLanes::<_, _, 2>(kernel, lanes::Avx2(token));
-            token.vectorize(kernel)
+/// Runs a kernel on an instruction set that this CPU has, with the groups that suit the arithmetic: the body of
+/// [`Real::dispatch`].
+macro_rules! dispatch_to {
+    ($isa:expr, $kernel:expr, avx2: $avx2:literal, avx512: $avx512:literal) => {
+        match $isa {
+            Isa::Scalar => $kernel.run::<_, 1>(crate::lanes::Scalar::<Self>::new()),
+            Isa::Portable => $kernel.run::<_, 1>(crate::lanes::Portable::<Self>::new()),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => crate::lanes::Avx2::<Self>::new().enter::<_, $avx2>($kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => crate::lanes::Avx512::<Self>::new().enter::<_, $avx512>($kernel),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => crate::lanes::Neon::<Self>::new().enter::<_, 1>($kernel),
+            #[allow(unreachable_patterns, reason = "which levels remain depends on the target")]
+            _ => unreachable!("an engine's level is available"),
         }
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => {
-            let token = pulp::x86::V4::try_new().expect("an engine's level is available");
-            let kernel = OnLanes::<_, _, 4>(kernel, lanes::Avx512(token));
-            token.vectorize(kernel)
-        }
-        #[cfg(target_arch = "aarch64")]
-        Isa::Neon => {
-            let token = pulp::aarch64::Neon::try_new().expect("an engine's level is available");
-            let kernel = OnLanes::<_, _, 1>(kernel, lanes::Neon(token));
-            pulp::Simd::vectorize(token, kernel)
-        }
-        #[allow(unreachable_patterns, reason = "which levels remain depends on the target")]
-        _ => unreachable!("an engine's level is available"),
-    }
+    };
 }
+pub(crate) use dispatch_to;
 
 /// A kernel bound to its lanes, in the form that pulp's `vectorize` compiles for an instruction set.
-struct OnLanes<K, L, const GROUP: usize>(K, L);
+pub(crate) struct OnLanes<K, L, const GROUP: usize>(pub(crate) K, pub(crate) L);
 
-impl<K: Kernel, L: Lanes, const GROUP: usize> pulp::NullaryFnOnce for OnLanes<K, L, GROUP> {
+impl<K: Kernel, L: Lanes<R = K::R>, const GROUP: usize> pulp::NullaryFnOnce for OnLanes<K, L, GROUP> {
     type Output = K::Output;
 
     #[inline(always)]

@@ -1,23 +1,49 @@
 //! The three steps, fast.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-use dice_core::{Cotangent, Dims, Error, Evaluation, LossHead, Problem, Request, Statistics, Sum, View, ViewMut};
+use dice_core::{
+    CheckedProblem, Confusion, Cotangent, Dims, Error, Evaluation, Labels, Layout, LossHead, Problem, Request,
+    Statistics, Sum, Target, View, ViewMut,
+};
 
-use crate::dispatch::{Kernel, dispatch};
+use crate::dispatch::Kernel;
+use crate::element::Float;
 use crate::executor::{Executor, Serial};
-use crate::gather::{FirstBad, Source};
+use crate::gather::{FirstBad, LabelMap, NotFinite, Planes, Source, Voxels};
 use crate::isa::{Isa, UnavailableIsa};
-use crate::kernel::{Found, LabelCheck, PullbackPass, Slope, StatisticsPass};
+use crate::kernel::{
+    Found, FoundConfusion, LabelCheck, LogitConfusionPass, MapConfusionPass, PullbackPass, Slope, StatisticsPass,
+};
 use crate::lanes::DefaultFloatMode;
-use crate::scatter::Sink;
+use crate::real::Real;
+use crate::scatter::{Mode, Sink};
 use crate::tile::Tiles;
 
 /// Logits below which a pass stays on the caller's thread: a hand-off to another thread costs more.
 const PARALLEL_FROM: usize = 130_000;
 /// Bytes of gradient from which it is written past the caches: about half of a last-level cache.
 const STREAM_FROM: usize = 16 << 20;
+
+/// Where a gradient goes. A `&mut ViewMut` is one that is overwritten.
+///
+/// Its element type may be any with the arithmetic of the prediction: an f32 gradient of f16 logits, for instance. It is
+/// rounded once, after the upstream gradient, the weights and what is already there.
+#[derive(Debug)]
+pub enum Gradient<'a, G> {
+    /// What the output holds is overwritten.
+    Overwrite(ViewMut<'a, G>),
+    /// The gradient is added to what the output holds.
+    Accumulate(ViewMut<'a, G>),
+}
+
+impl<'a, G> From<&'a mut ViewMut<'_, G>> for Gradient<'a, G> {
+    fn from(view: &'a mut ViewMut<'_, G>) -> Self {
+        Self::Overwrite(view.reborrow())
+    }
+}
 
 /// Runs tiles on rayon's current pool, or on the caller's thread if the feature `rayon` is off.
 #[cfg(feature = "rayon")]
@@ -54,6 +80,7 @@ impl Engine<Serial> {
     }
 }
 
+#[allow(single_use_lifetimes, reason = "a lifetime in `impl Into` must have a name")]
 impl<X: Executor> Engine<X> {
     /// The best instruction set of this CPU under the [cap](crate::max_isa), on `executor`.
     pub fn with_executor(executor: X) -> Self {
@@ -76,11 +103,11 @@ impl<X: Executor> Engine<X> {
     /// Step 1: the sums that `request` asks for, over all voxels of `logits` `[N, C, spatial…]`.
     ///
     /// # Errors
-    /// [`Error::ZeroClasses`], [`Error::ShapeMismatch`], [`Error::LabelOutOfRange`] (the first), and if asked for
-    /// [`Error::NonFiniteLogit`] (the first).
-    pub fn statistics(
+    /// Those of [`Problem::check`]; [`Error::LabelOutOfRange`] or [`Error::Weight`] (the first); and if asked for
+    /// [`Error::NonFiniteTarget`] or [`Error::NonFiniteLogit`] (the first).
+    pub fn statistics<T: Float>(
         &self,
-        logits: &View<'_, f32>,
+        logits: &View<'_, T>,
         problem: &Problem<'_>,
         request: Request,
     ) -> Result<Statistics, Error> {
@@ -92,48 +119,57 @@ impl<X: Executor> Engine<X> {
     ///
     /// # Errors
     /// As [`statistics`](Self::statistics), and [`Error::VoxelRange`].
-    pub fn statistics_range(
+    pub fn statistics_range<T: Float>(
         &self,
-        logits: &View<'_, f32>,
+        logits: &View<'_, T>,
         problem: &Problem<'_>,
         request: Request,
         voxels: Range<usize>,
     ) -> Result<Statistics, Error> {
-        let checked = problem.check(logits.layout())?;
-        let tiles = self.tiles(logits, voxels)?;
-        let source = Source::new(*logits, checked);
+        self.take_statistics::<T::Arithmetic>(Planes::new(logits), problem, request, voxels)
+    }
+
+    fn take_statistics<R: Real>(
+        &self,
+        logits: Planes<'_>,
+        problem: &Problem<'_>,
+        request: Request,
+        voxels: Range<usize>,
+    ) -> Result<Statistics, Error> {
+        let layout = *logits.layout();
+        let checked = problem.check(&layout)?;
+        let tiles = tiles(&layout, problem, voxels)?;
+        let source = Source::new(logits, checked);
         let found = Mutex::new(Found {
-            statistics: Statistics::new(logits.layout().samples(), logits.layout().channels(), request),
-            bad_label: FirstBad::default(),
-            bad_logit: FirstBad::default(),
+            statistics: Statistics::new(layout.samples(), layout.channels(), request),
+            bad: FirstBad::default(),
+            not_finite: NotFinite::default(),
         });
-        let non_finite = problem.non_finite;
-        let pass = StatisticsPass { source: &source, tiles: &tiles, request, non_finite, found: &found };
-        self.run(logits, &tiles, pass);
+        let (non_finite, real) = (problem.non_finite, PhantomData::<R>);
+        let pass = StatisticsPass { source: &source, tiles: &tiles, request, non_finite, found: &found, real };
+        self.run(&layout, &tiles, pass);
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        label_error(found.bad_label, &source)?;
-        match found.bad_logit.0 {
-            Some((index, value)) => Err(Error::NonFiniteLogit { index, value: value.into() }),
-            None => Ok(found.statistics),
-        }
+        source.voxels().error(found.bad)?;
+        found.not_finite.error()?;
+        Ok(found.statistics)
     }
 
     /// Step 3: writes the gradient Σ_i upstream_i ∂L_i/∂z with respect to the logits to `gradient`, of the logits' shape and
     /// any layout.
     ///
-    /// `upstream` holds one number, or one per value of the loss. Labels are looked at before anything is written, unless the
-    /// problem says that they [were](Problem::labels_checked).
+    /// `upstream` holds one number, or one per value of the loss. Labels and weights are looked at before anything is written,
+    /// unless the problem says that they [were](Problem::labels_checked).
     ///
     /// # Errors
-    /// As [`statistics`](Self::statistics) for the target, those of [`Cotangent::check`], and [`Error::ShapeMismatch`] for
-    /// the gradient.
-    pub fn pullback(
+    /// As [`statistics`](Self::statistics) for the target and the weights, those of [`Cotangent::check`], and
+    /// [`Error::ShapeMismatch`] for the gradient.
+    pub fn pullback<'a, T: Float, G: Float<Arithmetic = T::Arithmetic>>(
         &self,
-        logits: &View<'_, f32>,
+        logits: &View<'_, T>,
         problem: &Problem<'_>,
         cotangent: &Cotangent,
         upstream: &[f64],
-        gradient: &mut ViewMut<'_, f32>,
+        gradient: impl Into<Gradient<'a, G>>,
     ) -> Result<(), Error> {
         self.pullback_range(logits, problem, cotangent, upstream, 0..logits.layout().voxels(), gradient)
     }
@@ -142,36 +178,84 @@ impl<X: Executor> Engine<X> {
     ///
     /// # Errors
     /// As [`pullback`](Self::pullback), and [`Error::VoxelRange`].
-    pub fn pullback_range(
+    pub fn pullback_range<'a, T: Float, G: Float<Arithmetic = T::Arithmetic>>(
         &self,
-        logits: &View<'_, f32>,
+        logits: &View<'_, T>,
         problem: &Problem<'_>,
         cotangent: &Cotangent,
         upstream: &[f64],
         voxels: Range<usize>,
-        gradient: &mut ViewMut<'_, f32>,
+        gradient: impl Into<Gradient<'a, G>>,
+    ) -> Result<(), Error> {
+        let layout = logits.layout();
+        let (mut view, mode) = match gradient.into() {
+            Gradient::Overwrite(view) => (view, overwrite::<G>(layout)),
+            Gradient::Accumulate(view) => (view, Mode::Accumulate),
+        };
+        if view.layout().dims() != layout.dims() {
+            let (expected, found) = (Dims::new(layout.dims()), Dims::new(view.layout().dims()));
+            return Err(Error::ShapeMismatch { what: "gradient", expected, found });
+        }
+        let sink = Sink::new(&mut view, mode);
+        self.pull_back::<T::Arithmetic>(Planes::new(logits), problem, cotangent, upstream, voxels, &sink)
+    }
+
+    /// As [`pullback`](Self::pullback); the gradient takes the place of the logits.
+    ///
+    /// # Errors
+    /// As [`pullback`](Self::pullback).
+    pub fn pullback_in_place<T: Float>(
+        &self,
+        logits: &mut ViewMut<'_, T>,
+        problem: &Problem<'_>,
+        cotangent: &Cotangent,
+        upstream: &[f64],
+    ) -> Result<(), Error> {
+        let voxels = 0..logits.layout().voxels();
+        self.pullback_range_in_place(logits, problem, cotangent, upstream, voxels)
+    }
+
+    /// As [`pullback_range`](Self::pullback_range); the gradient takes the place of these voxels' logits.
+    ///
+    /// # Errors
+    /// As [`pullback_range`](Self::pullback_range).
+    pub fn pullback_range_in_place<T: Float>(
+        &self,
+        logits: &mut ViewMut<'_, T>,
+        problem: &Problem<'_>,
+        cotangent: &Cotangent,
+        upstream: &[f64],
+        voxels: Range<usize>,
+    ) -> Result<(), Error> {
+        let layout = *logits.layout();
+        let planes = Planes::of_output(logits);
+        let sink = Sink::over(planes.elements(), layout, overwrite::<T>(&layout));
+        self.pull_back::<T::Arithmetic>(planes, problem, cotangent, upstream, voxels, &sink)
+    }
+
+    fn pull_back<R: Real>(
+        &self,
+        logits: Planes<'_>,
+        problem: &Problem<'_>,
+        cotangent: &Cotangent,
+        upstream: &[f64],
+        voxels: Range<usize>,
+        sink: &Sink<'_>,
     ) -> Result<(), Error> {
         let layout = *logits.layout();
         let checked = problem.check(&layout)?;
-        if gradient.layout().dims() != layout.dims() {
-            let (expected, found) = (Dims::new(layout.dims()), Dims::new(gradient.layout().dims()));
-            return Err(Error::ShapeMismatch { what: "gradient", expected, found });
-        }
         cotangent.check(layout.samples(), layout.channels(), upstream)?;
-        let source = Source::new(*logits, checked);
-        let tiles = self.tiles(logits, voxels.clone())?;
-        if !problem.labels_checked {
+        let source = Source::new(logits, checked);
+        if !problem.labels_checked && can_be_wrong(&checked) {
+            let tiles = tiles(&layout, problem, voxels.clone())?;
             let bad = Mutex::new(FirstBad::default());
-            self.run(logits, &tiles, LabelCheck { source: &source, tiles: &tiles, bad: &bad });
-            label_error(bad.into_inner().unwrap_or_else(PoisonError::into_inner), &source)?;
+            self.run(&layout, &tiles, LabelCheck { voxels: source.voxels(), tiles: &tiles, bad: &bad });
+            source.voxels().error(bad.into_inner().unwrap_or_else(PoisonError::into_inner))?;
         }
-        let tiles = self.tiles(logits, voxels)?;
-        let slopes = slopes(cotangent, upstream);
-        let bytes = size_of::<f32>() * layout.dims().iter().product::<usize>();
-        let sink = Sink::new(gradient, bytes >= STREAM_FROM);
+        let tiles = tiles(&layout, problem, voxels)?;
+        let slopes = slopes::<R>(cotangent, upstream);
         let activation = cotangent.request().activation;
-        let pass = PullbackPass { source: &source, tiles: &tiles, activation, slopes: &slopes, sink: &sink };
-        self.run(logits, &tiles, pass);
+        self.run(&layout, &tiles, PullbackPass { source: &source, tiles: &tiles, activation, slopes: &slopes, sink });
         Ok(())
     }
 
@@ -179,9 +263,9 @@ impl<X: Executor> Engine<X> {
     ///
     /// # Errors
     /// As [`statistics`](Self::statistics) and [`LossHead::evaluate`].
-    pub fn value(
+    pub fn value<T: Float>(
         &self,
-        logits: &View<'_, f32>,
+        logits: &View<'_, T>,
         problem: &Problem<'_>,
         loss: &dyn LossHead,
     ) -> Result<Evaluation, Error> {
@@ -194,12 +278,12 @@ impl<X: Executor> Engine<X> {
     ///
     /// # Errors
     /// As [`value`](Self::value) and [`pullback`](Self::pullback).
-    pub fn value_and_grad(
+    pub fn value_and_grad<'a, T: Float, G: Float<Arithmetic = T::Arithmetic>>(
         &self,
-        logits: &View<'_, f32>,
+        logits: &View<'_, T>,
         problem: &Problem<'_>,
         loss: &dyn LossHead,
-        gradient: &mut ViewMut<'_, f32>,
+        gradient: impl Into<Gradient<'a, G>>,
     ) -> Result<Evaluation, Error> {
         let evaluation = self.value(logits, problem, loss)?;
         let checked = Problem { labels_checked: true, ..*problem };
@@ -207,47 +291,117 @@ impl<X: Executor> Engine<X> {
         Ok(evaluation)
     }
 
-    fn tiles(&self, logits: &View<'_, f32>, voxels: Range<usize>) -> Result<Tiles, Error> {
-        let layout = logits.layout();
-        if voxels.start > voxels.end || voxels.end > layout.voxels() {
-            let Range { start, end } = voxels;
-            return Err(Error::VoxelRange { start, end, voxels: layout.voxels() });
+    /// As [`value_and_grad`](Self::value_and_grad); the gradient takes the place of the logits.
+    ///
+    /// # Errors
+    /// As [`value_and_grad`](Self::value_and_grad).
+    pub fn value_and_grad_in_place<T: Float>(
+        &self,
+        logits: &mut ViewMut<'_, T>,
+        problem: &Problem<'_>,
+        loss: &dyn LossHead,
+    ) -> Result<Evaluation, Error> {
+        let evaluation = self.value(&logits.as_view(), problem, loss)?;
+        let checked = Problem { labels_checked: true, ..*problem };
+        self.pullback_in_place(logits, &checked, &evaluation.cotangent, &[1.0])?;
+        Ok(evaluation)
+    }
+
+    /// The confusion matrices of `logits` against the labels of `problem`, exact. The predicted class is that of the greatest
+    /// logit, the least class if there are several; with one channel it is 1 where the logit is above 0. A voxel of weight 0
+    /// is left out, any other counts once. NaN is never greatest.
+    ///
+    /// # Errors
+    /// Those of [`Problem::check`]; [`Error::DenseTarget`]; [`Error::LabelOutOfRange`] or [`Error::Weight`] (the first).
+    pub fn confusion<T: Float>(&self, logits: &View<'_, T>, problem: &Problem<'_>) -> Result<Confusion, Error> {
+        let layout = *logits.layout();
+        let checked = problem.check(&layout)?;
+        if let Target::Dense(_) = problem.target {
+            return Err(Error::DenseTarget);
         }
-        Ok(Tiles::new(layout.samples(), voxels))
+        let tiles = tiles(&layout, problem, 0..layout.voxels())?;
+        let source = Source::new(Planes::new(logits), checked);
+        let found = found_confusion(&layout, &checked);
+        let real = PhantomData::<T::Arithmetic>;
+        self.run(&layout, &tiles, LogitConfusionPass { source: &source, tiles: &tiles, found: &found, real });
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        source.voxels().error(found.bad)?;
+        Ok(found.confusion)
+    }
+
+    /// The confusion matrices of a label map `[N, 1, spatial…]` of `classes` classes against the labels of `problem`, exact. A
+    /// voxel of weight 0 is left out, any other counts once.
+    ///
+    /// # Errors
+    /// Those of [`Problem::check_map`]; [`Error::LabelOutOfRange`], [`Error::PredictionOutOfRange`] or [`Error::Weight`] (the
+    /// first).
+    pub fn confusion_of_labels<'a>(
+        &self,
+        prediction: impl Into<Labels<'a>>,
+        classes: usize,
+        problem: &Problem<'_>,
+    ) -> Result<Confusion, Error> {
+        let prediction = prediction.into();
+        let layout = *prediction.layout();
+        let checked = problem.check_map(&layout, classes)?;
+        let tiles = tiles(&layout, problem, 0..layout.voxels())?;
+        let (voxels, prediction) = (Voxels::new(checked), LabelMap::new(prediction));
+        let found = found_confusion(&layout, &checked);
+        let pass = MapConfusionPass { prediction: &prediction, voxels: &voxels, tiles: &tiles, found: &found };
+        self.run(&layout, &tiles, pass);
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        voxels.error(found.bad)?;
+        Ok(found.confusion)
     }
 
     /// Runs `pass` on as many threads as there is work for.
-    fn run<P: Kernel<Output = ()> + Copy + Sync>(&self, logits: &View<'_, f32>, tiles: &Tiles, pass: P) {
+    fn run<P: Kernel<Output = ()> + Copy + Sync>(&self, layout: &Layout, tiles: &Tiles, pass: P) {
         if tiles.len() == 0 {
             return;
         }
         let isa = self.isa;
         let claim = || {
             let _mode = DefaultFloatMode::install();
-            dispatch(isa, pass);
+            P::R::dispatch(isa, pass);
         };
-        let logits: usize = logits.layout().dims().iter().product();
-        let claimants = if logits < PARALLEL_FROM { 1 } else { self.executor.claimants().min(tiles.len()) };
+        let elements: usize = layout.dims().iter().product();
+        let claimants = if elements < PARALLEL_FROM { 1 } else { self.executor.claimants().min(tiles.len()) };
         if claimants > 1 { self.executor.run(claimants, &claim) } else { claim() }
     }
 }
 
-fn label_error(bad: FirstBad<i64>, source: &Source<'_>) -> Result<(), Error> {
-    match bad.0 {
-        Some((index, label)) => Err(Error::LabelOutOfRange { index, label, classes: source.problem().allowed }),
-        None => Ok(()),
+fn tiles(layout: &Layout, problem: &Problem<'_>, voxels: Range<usize>) -> Result<Tiles, Error> {
+    if voxels.start > voxels.end || voxels.end > layout.voxels() {
+        let Range { start, end } = voxels;
+        return Err(Error::VoxelRange { start, end, voxels: layout.voxels() });
     }
+    Ok(Tiles::new(layout.samples(), voxels, problem.offset))
 }
 
-/// Rounds to f32; a finite number stays so small that the mean over the classes is finite too.
-fn in_range(slope: f64) -> f32 {
-    const GREATEST: f64 = 1e30;
-    (if slope.is_finite() { slope.clamp(-GREATEST, GREATEST) } else { slope }) as f32
+/// How a gradient of this shape is overwritten.
+fn overwrite<G>(layout: &Layout) -> Mode {
+    let bytes = size_of::<G>() * layout.dims().iter().product::<usize>();
+    if bytes >= STREAM_FROM { Mode::Stream } else { Mode::Overwrite }
 }
 
-/// The two values that ∂L/∂p of each row and class takes, upstream gradient included, rounded to f32 once.
-fn slopes(cotangent: &Cotangent, upstream: &[f64]) -> Vec<Slope> {
+/// Whether a voxel may have a label or a weight that cannot be.
+fn can_be_wrong(checked: &CheckedProblem<'_>) -> bool {
+    matches!(checked.problem.target, Target::Labels(_)) || checked.problem.voxel_weights.is_some()
+}
+
+fn found_confusion(layout: &Layout, checked: &CheckedProblem<'_>) -> Mutex<FoundConfusion> {
+    Mutex::new(FoundConfusion {
+        confusion: Confusion::new(layout.samples(), checked.allowed),
+        bad: FirstBad::default(),
+    })
+}
+
+/// The two values that ∂L/∂p of each row and class takes, upstream gradient included, rounded once. A finite one stays so
+/// small that the mean over the classes is finite too.
+fn slopes<R: Real>(cotangent: &Cotangent, upstream: &[f64]) -> Vec<Slope<R>> {
     let _mode = DefaultFloatMode::install();
+    let greatest = R::GREATEST_SLOPE;
+    let in_range = |slope: f64| R::from_f64(if slope.is_finite() { slope.clamp(-greatest, greatest) } else { slope });
     let slope = |row, class| {
         let factor = cotangent.upstream(row, upstream);
         let outside = cotangent.get(row, class, Sum::Prediction);

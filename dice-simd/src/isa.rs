@@ -35,7 +35,7 @@ impl Isa {
             #[cfg(target_arch = "aarch64")]
             Self::Neon => pulp::aarch64::Neon::is_available(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => pulp::x86::V3::is_available(),
+            Self::Avx2 => crate::lanes::Avx2::<f32>::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => pulp::x86::V4::is_available(),
             #[allow(unreachable_patterns, reason = "which levels remain depends on the target")]

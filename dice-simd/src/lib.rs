@@ -24,26 +24,29 @@
 //! and `executor` spreads the tiles over threads.
 
 mod dispatch;
+mod element;
 mod engine;
 mod executor;
 mod gather;
 mod isa;
 mod kernel;
 mod lanes;
+mod real;
 mod scatter;
 mod tile;
 
 pub use dice_core as core;
 pub use dice_core::{
-    Activation, Cotangent, Error, Evaluation, Grouping, Labels, LossHead, NonFinite, Problem, Reduction, Request,
-    Statistics, Target, View, ViewMut, loss,
+    Activation, Confusion, Cotangent, Dense, Error, Evaluation, Grouping, Labels, LossHead, NonFinite, Problem, Reduction, Request,
+    Statistics, Target, View, ViewMut, half, loss,
 };
-pub use engine::{DefaultExecutor, Engine};
+pub use element::{Arithmetic, Float};
+pub use engine::{DefaultExecutor, Engine, Gradient};
 pub use executor::Executor;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
 pub use executor::Serial;
 pub use isa::{Isa, UnavailableIsa, UnknownIsa, max_isa, set_max_isa};
-pub use kernel::exp_nonpositive;
+pub use kernel::{exp_nonpositive, exp_nonpositive_f64};
 pub use lanes::DefaultFloatMode;
 pub use tile::TILE_VOXELS;

@@ -20,8 +20,10 @@ pub(crate) const BLOCK: usize = VECTORS * LANES;
 /// The tiles of a range of voxels of every sample, handed out one by one to any number of threads.
 #[derive(Debug)]
 pub(crate) struct Tiles {
-    /// The voxels asked for, the same of every sample.
+    /// The voxels asked for, the same of every sample, counted in the whole volume.
     voxels: Range<usize>,
+    /// Where the view's first voxel lies in the whole volume.
+    offset: usize,
     /// The first tile that holds some of them.
     first: usize,
     per_sample: usize,
@@ -33,14 +35,42 @@ pub(crate) struct Tiles {
 #[derive(Debug, Clone)]
 pub(crate) struct Tile {
     pub(crate) sample: usize,
-    pub(crate) voxels: Range<usize>,
+    /// Counted in the whole volume.
+    voxels: Range<usize>,
+    offset: usize,
+}
+
+/// The voxels of a tile that lie in one block.
+#[derive(Debug, Clone)]
+pub(crate) struct Span {
+    pub(crate) sample: usize,
+    /// The first voxel, counted in the view.
+    pub(crate) voxel: usize,
+    /// Which places of the block they take.
+    pub(crate) inside: Range<usize>,
+}
+
+impl Span {
+    /// Whether the block is full.
+    #[inline(always)]
+    pub(crate) fn is_whole(&self) -> bool {
+        self.inside.len() == BLOCK
+    }
+
+    /// The voxels, counted in the view.
+    #[inline(always)]
+    pub(crate) fn voxels(&self) -> Range<usize> {
+        self.voxel..self.voxel + self.inside.len()
+    }
 }
 
 impl Tiles {
-    pub(crate) fn new(samples: usize, voxels: Range<usize>) -> Self {
+    /// Tiles of the voxels `voxels` of a view whose first voxel is the voxel `offset` of the whole volume.
+    pub(crate) fn new(samples: usize, voxels: Range<usize>, offset: usize) -> Self {
+        let voxels = voxels.start + offset..voxels.end + offset;
         let first = voxels.start / TILE_VOXELS;
         let per_sample = if voxels.is_empty() { 0 } else { voxels.end.div_ceil(TILE_VOXELS) - first };
-        Self { voxels, first, per_sample, total: samples * per_sample, next: AtomicUsize::new(0) }
+        Self { voxels, offset, first, per_sample, total: samples * per_sample, next: AtomicUsize::new(0) }
     }
 
     /// The number of tiles.
@@ -55,19 +85,19 @@ impl Tiles {
         (tile < self.total).then(|| {
             let start = (self.first + tile % self.per_sample) * TILE_VOXELS;
             let voxels = start.max(self.voxels.start)..(start + TILE_VOXELS).min(self.voxels.end);
-            Tile { sample: tile / self.per_sample, voxels }
+            Tile { sample: tile / self.per_sample, voxels, offset: self.offset }
         })
     }
 }
 
 impl Tile {
-    /// The blocks that hold voxels of the tile: the first voxel of the block, and which of its voxels belong to the tile.
+    /// The tile block by block.
     #[inline(always)]
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = (usize, Range<usize>)> + use<> {
-        let Range { start, end } = self.voxels.clone();
+    pub(crate) fn spans(&self) -> impl Iterator<Item = Span> + use<> {
+        let Self { sample, voxels: Range { start, end }, offset } = self.clone();
         (start / BLOCK * BLOCK..end).step_by(BLOCK).map(move |first| {
             let inside = start.saturating_sub(first)..(end - first).min(BLOCK);
-            (first, inside)
+            Span { sample, voxel: first + inside.start - offset, inside }
         })
     }
 }
@@ -79,19 +109,22 @@ mod tests {
     #[test]
     fn tiles_and_blocks_cover_the_range_once() {
         for voxels in [0..0, 0..1, 0..8192, 5..8193, 8192..16384, 8191..20000, 100..100, 16384..16385] {
-            let tiles = Tiles::new(2, voxels.clone());
-            let mut seen = Vec::new();
-            for _ in 0..tiles.len() {
-                let tile = tiles.claim().unwrap();
-                assert_eq!(tile.voxels.start / TILE_VOXELS, (tile.voxels.end - 1) / TILE_VOXELS);
-                for (first, inside) in tile.blocks() {
-                    assert_eq!(first % BLOCK, 0);
-                    seen.extend(inside.map(|i| (tile.sample, first + i)));
+            for offset in [0, 1, 64, 8191, 8192, 1 << 40] {
+                let tiles = Tiles::new(2, voxels.clone(), offset);
+                let mut seen = Vec::new();
+                for _ in 0..tiles.len() {
+                    let tile = tiles.claim().unwrap();
+                    assert_eq!(tile.voxels.start / TILE_VOXELS, (tile.voxels.end - 1) / TILE_VOXELS);
+                    for span in tile.spans() {
+                        assert_eq!((span.voxel + offset) % BLOCK, span.inside.start, "a voxel has its place in the block");
+                        assert_eq!(span.is_whole(), span.inside == (0..BLOCK));
+                        seen.extend(span.voxels().map(|voxel| (span.sample, voxel)));
+                    }
                 }
+                assert!(tiles.claim().is_none());
+                let expected: Vec<_> = (0..2).flat_map(|n| voxels.clone().map(move |v| (n, v))).collect();
+                assert_eq!(seen, expected);
             }
-            assert!(tiles.claim().is_none());
-            let expected: Vec<_> = (0..2).flat_map(|n| voxels.clone().map(move |v| (n, v))).collect();
-            assert_eq!(seen, expected);
         }
     }
 }

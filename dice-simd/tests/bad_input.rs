@@ -116,7 +116,7 @@ fn labels_outside_a_range(level: &Level) {
     assert_eq!(part(0..101).unwrap_err(), of(30_100, 8));
     assert_eq!(part(0..30_000).unwrap_err(), of(20_000, 9));
     let cotangent = Cotangent::new(SOFTMAX, 1, 3, 1);
-    let mut gradient = vec![7.0; 2 * 3 * 30_000];
+    let mut gradient = vec![7.0_f32; 2 * 3 * 30_000];
     let mut view = ViewMut::channels_first(&mut gradient, &[2, 3, 30_000]).unwrap();
     assert!(engine.pullback_range(&logits, &problem, &cotangent, &[1.0], 101..20_000, &mut view).is_ok());
     let error = engine.pullback_range(&logits, &problem, &cotangent, &[1.0], 0..101, &mut view).unwrap_err();
@@ -211,7 +211,7 @@ fn ranges_outside_a_sample(level: &Level) {
     for empty in [0..0, 100..100, 64..64] {
         let statistics = engine.statistics_range(&logits, &problem, SOFTMAX, empty.clone()).unwrap();
         assert_eq!(statistics, Statistics::new(2, 2, SOFTMAX));
-        let mut data = vec![3.0; 400];
+        let mut data = vec![3.0_f32; 400];
         let mut view = ViewMut::channels_first(&mut data, &[2, 2, 100]).unwrap();
         engine.pullback_range(&logits, &problem, &cotangent, &[1.0], empty, &mut view).unwrap();
         assert!(data.iter().all(|&g| g == 3.0));
@@ -221,11 +221,11 @@ per_level!(ranges_outside_a_sample);
 
 fn zero_classes(level: &Level) {
     let engine = level.engine();
-    let logits = View::channels_first(&[], &[2, 0, 5]).unwrap();
-    let problem = Problem::new(View::label_map(&[0; 10], &[2, 5]).unwrap());
+    let logits = View::<f32>::channels_first(&[], &[2, 0, 5]).unwrap();
+    let problem = Problem::new(View::label_map(&[0_u8; 10], &[2, 5]).unwrap());
     let error = Error::ZeroClasses { shape: Dims::new(&[2, 0, 5]) };
     assert_eq!(engine.statistics(&logits, &problem, SOFTMAX).unwrap_err(), error);
-    let mut gradient = ViewMut::channels_first(&mut [], &[2, 0, 5]).unwrap();
+    let mut gradient = ViewMut::<f32>::channels_first(&mut [], &[2, 0, 5]).unwrap();
     let cotangent = Cotangent::new(SOFTMAX, 1, 0, 1);
     assert_eq!(engine.pullback(&logits, &problem, &cotangent, &[1.0], &mut gradient).unwrap_err(), error);
     assert_eq!(engine.value_and_grad(&logits, &problem, &with(Activation::Softmax), &mut gradient).unwrap_err(), error);

@@ -389,7 +389,7 @@ fn parts_of_gradients(level: &Level) {
             let engine = level.engine();
             let pullback = |pieces: &[std::ops::Range<usize>], view: &mut ViewMut<'_, f32>| {
                 pieces.iter().try_for_each(|piece| {
-                    engine.pullback_range(&logits, &problem, &cotangent, &upstream, piece.clone(), view)
+                    engine.pullback_range(&logits, &problem, &cotangent, &upstream, piece.clone(), &mut *view)
                 })
             };
             let (_, found) = scene.gradient(|view| pullback(&pieces, view)).unwrap();

@@ -7,7 +7,8 @@ use super::Row;
 use super::exp::exp;
 use crate::gather::Rows;
 use crate::lanes::Lanes;
-use crate::tile::VECTORS;
+use crate::real::Real;
+use crate::tile::{BLOCK, VECTORS};
 
 /// So many planes fit into the sets of any L1 cache.
 const FEW_CLASSES: usize = 4;
@@ -18,7 +19,12 @@ pub(super) trait Activate {
     const COUPLED: bool;
 
     /// Computes e of every class, and r, for the four vectors of a block; the number of classes is `e.len()`.
-    fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_>, e: &mut [Row], r: &mut Row);
+    fn activate<L: Lanes, const GROUP: usize>(
+        lanes: L,
+        logits: Rows<'_, L::R>,
+        e: &mut [Row<L::R>],
+        r: &mut Row<L::R>,
+    );
 
     /// ∂p/∂z of an uncoupled activation, from e and r of one class.
     fn slope<L: Lanes>(lanes: L, e: L::F, r: L::F) -> L::F;
@@ -31,27 +37,32 @@ impl Activate for Softmax {
     const COUPLED: bool = true;
 
     #[inline(always)]
-    fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_>, e: &mut [Row], r: &mut Row) {
+    fn activate<L: Lanes, const GROUP: usize>(
+        lanes: L,
+        logits: Rows<'_, L::R>,
+        e: &mut [Row<L::R>],
+        r: &mut Row<L::R>,
+    ) {
         // The planes of a volume often lie a power of two apart and share cache sets. More of them than a set has ways
         // would evict each other between the two loops below, so the first one brings them to the stage.
         let stage = e.len() > FEW_CLASSES;
         for first in (0..VECTORS).step_by(GROUP) {
-            let mut max = [lanes.splat(f32::NEG_INFINITY); GROUP];
+            let mut max = [lanes.splat(L::R::NEG_INFINITY); GROUP];
             for (class, e) in e.iter_mut().enumerate() {
                 for j in 0..GROUP {
-                    let z = lanes.load(logits.vector(class, first + j));
+                    let z = logits.load(lanes, class, first + j);
                     max[j] = lanes.max(max[j], z);
                     if stage {
                         lanes.store(e.vector_mut(first + j), z);
                     }
                 }
             }
-            let mut sum = [lanes.splat(0.0); GROUP];
+            let mut sum = [lanes.splat(L::R::ZERO); GROUP];
             for (class, e) in e.iter_mut().enumerate() {
                 let mut d = max;
                 for j in 0..GROUP {
-                    let z = if stage { e.vector(first + j) } else { logits.vector(class, first + j) };
-                    d[j] = lanes.sub(lanes.load(z), max[j]);
+                    let staged = stage.then(|| lanes.load(e.vector(first + j)));
+                    d[j] = lanes.sub(staged.unwrap_or_else(|| logits.load(lanes, class, first + j)), max[j]);
                 }
                 let exponentials = exp(lanes, d);
                 for j in 0..GROUP {
@@ -60,7 +71,7 @@ impl Activate for Softmax {
                 }
             }
             for j in 0..GROUP {
-                lanes.store(r.vector_mut(first + j), lanes.div(lanes.splat(1.0), sum[j]));
+                lanes.store(r.vector_mut(first + j), lanes.div(lanes.splat(L::R::ONE), sum[j]));
             }
         }
     }
@@ -78,23 +89,28 @@ impl Activate for Sigmoid {
     const COUPLED: bool = false;
 
     #[inline(always)]
-    fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_>, e: &mut [Row], r: &mut Row) {
-        let one = lanes.splat(1.0);
+    fn activate<L: Lanes, const GROUP: usize>(
+        lanes: L,
+        logits: Rows<'_, L::R>,
+        e: &mut [Row<L::R>],
+        r: &mut Row<L::R>,
+    ) {
+        let one = lanes.splat(L::R::ONE);
         for (class, e) in e.iter_mut().enumerate() {
             for j in 0..VECTORS {
-                let z = lanes.load(logits.vector(class, j));
+                let z = logits.load(lanes, class, j);
                 let [small] = exp(lanes, [lanes.neg_abs(z)]);
-                let negative = lanes.gt(lanes.splat(0.0), z);
+                let negative = lanes.gt(lanes.splat(L::R::ZERO), z);
                 let numerator = lanes.select(negative, small, one);
                 lanes.store(e.vector_mut(j), lanes.div(numerator, lanes.add(one, small)));
             }
         }
-        *r = Row([1.0; _]);
+        *r = Row([L::R::ONE; BLOCK]);
     }
 
     #[inline(always)]
     fn slope<L: Lanes>(lanes: L, e: L::F, _: L::F) -> L::F {
-        lanes.mul(e, lanes.sub(lanes.splat(1.0), e))
+        lanes.mul(e, lanes.sub(lanes.splat(L::R::ONE), e))
     }
 }
 
@@ -105,13 +121,18 @@ impl Activate for Identity {
     const COUPLED: bool = false;
 
     #[inline(always)]
-    fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_>, e: &mut [Row], r: &mut Row) {
+    fn activate<L: Lanes, const GROUP: usize>(
+        lanes: L,
+        logits: Rows<'_, L::R>,
+        e: &mut [Row<L::R>],
+        r: &mut Row<L::R>,
+    ) {
         for (class, e) in e.iter_mut().enumerate() {
             for j in 0..VECTORS {
-                lanes.store(e.vector_mut(j), lanes.load(logits.vector(class, j)));
+                lanes.store(e.vector_mut(j), logits.load(lanes, class, j));
             }
         }
-        *r = Row([1.0; _]);
+        *r = Row([L::R::ONE; BLOCK]);
     }
 
     #[inline(always)]

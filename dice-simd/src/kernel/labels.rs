@@ -1,30 +1,32 @@
-//! Looks for labels that are neither a class nor ignored.
+//! Looks for labels that are neither a class nor ignored, and for weights that are none.
 
 use std::sync::Mutex;
 
+use super::Row;
 use crate::dispatch::Kernel;
-use crate::gather::{FirstBad, Source, Stage};
+use crate::gather::{Bad, FirstBad, Voxels};
 use crate::lanes::Lanes;
-use crate::tile::Tiles;
+use crate::tile::{BLOCK, Tiles};
 
-/// A pass over the target alone.
+/// A pass over labels, mask and weights alone.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LabelCheck<'a> {
-    pub(crate) source: &'a Source<'a>,
+    pub(crate) voxels: &'a Voxels<'a>,
     pub(crate) tiles: &'a Tiles,
-    pub(crate) bad: &'a Mutex<FirstBad<i64>>,
+    pub(crate) bad: &'a Mutex<FirstBad<Bad>>,
 }
 
 impl Kernel for LabelCheck<'_> {
+    type R = f32;
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes, const GROUP: usize>(self, _: L) {
-        let mut stage = Stage::new(0);
+    fn run<L: Lanes<R = f32>, const GROUP: usize>(self, lanes: L) {
+        let (mut channels, mut weights) = (Row([0; BLOCK]), Row([0.0; BLOCK]));
         let mut bad = FirstBad::default();
         while let Some(tile) = self.tiles.claim() {
-            for (first, inside) in tile.blocks() {
-                self.source.labels(&mut stage, tile.sample, first, inside, &mut bad);
+            for span in tile.spans() {
+                self.voxels.read(lanes, &mut channels, &mut weights, &span, &mut bad);
             }
         }
         self.bad.lock().expect("no thread panics while it holds the index").merge(bad);

@@ -4,16 +4,20 @@
 //! probabilities stay in the L1 cache between the steps: maximum over the classes, exponentials and their sum, one
 //! division per voxel, then the sums or the gradient class by class.
 //!
-//! Kernels are monomorphic in the lanes, the [activation](activate) and a class bucket: 2 and 4 classes are compiled with
-//! their loops unrolled, any other number shares one kernel.
+//! Kernels are monomorphic in the lanes, f32 or f64, the [activation](activate) and a class bucket: 2 and 4 classes are
+//! compiled with their loops unrolled, any other number shares one kernel. What a block looks like (labels or a dense target,
+//! weights or none) is decided once per block.
 
 mod activate;
+mod confusion;
 mod exp;
 mod labels;
 mod pullback;
 mod statistics;
+mod truth;
 
-pub use exp::exp_nonpositive;
+pub(crate) use confusion::{FoundConfusion, LogitConfusionPass, MapConfusionPass};
+pub use exp::{exp_nonpositive, exp_nonpositive_f64};
 pub(crate) use labels::LabelCheck;
 pub(crate) use pullback::{PullbackPass, Slope};
 pub(crate) use statistics::{Found, StatisticsPass};
@@ -23,7 +27,7 @@ use crate::tile::BLOCK;
 /// One number per voxel of a block.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-pub(crate) struct Row<T = f32>(pub(crate) [T; BLOCK]);
+pub(crate) struct Row<T>(pub(crate) [T; BLOCK]);
 
 impl<T: Copy> Row<T> {
     /// The numbers of one vector of the block.
@@ -39,12 +43,17 @@ impl<T: Copy> Row<T> {
     }
 }
 
-/// Calls `$run::<Activate, CLASSES>` for the activation and the class bucket: 0 stands for any number of classes.
+/// Calls `$run::<Activate, CLASSES>` for the activation and the class bucket: 0 stands for any number of classes. f64 has that
+/// bucket only.
 macro_rules! for_activation_and_classes {
     ($activation:expr, $classes:expr, $this:ident.$run:ident::<$lanes:ident, $group:ident>($($argument:expr),*)) => {
         match ($activation, $classes) {
-            (Activation::Softmax, 2) => $this.$run::<$lanes, $group, activate::Softmax, 2>($($argument),*),
-            (Activation::Softmax, 4) => $this.$run::<$lanes, $group, activate::Softmax, 4>($($argument),*),
+            (Activation::Softmax, 2) if <$lanes::R as crate::real::Real>::HAS_CLASS_BUCKETS => {
+                $this.$run::<$lanes, $group, activate::Softmax, 2>($($argument),*)
+            }
+            (Activation::Softmax, 4) if <$lanes::R as crate::real::Real>::HAS_CLASS_BUCKETS => {
+                $this.$run::<$lanes, $group, activate::Softmax, 4>($($argument),*)
+            }
             (Activation::Softmax, _) => $this.$run::<$lanes, $group, activate::Softmax, 0>($($argument),*),
             (Activation::Sigmoid, _) => $this.$run::<$lanes, $group, activate::Sigmoid, 0>($($argument),*),
             (Activation::None, _) => $this.$run::<$lanes, $group, activate::Identity, 0>($($argument),*),

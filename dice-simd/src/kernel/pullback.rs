@@ -6,81 +6,93 @@
 use dice_core::Activation;
 
 use super::activate::{self, Activate};
+use super::truth::Truth;
 use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
-use crate::gather::{Block, FirstBad, Source, Stage};
+use crate::gather::{self, FirstBad, Source};
 use crate::lanes::Lanes;
-use crate::scatter::{Sink, SinkBlock, SinkStage};
+use crate::real::Real;
+use crate::scatter::{Sink, SinkBlock};
 use crate::tile::{BLOCK, Tiles, VECTORS};
 
 /// ∂L/∂p of one class, the upstream gradient included.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Slope {
+pub(crate) struct Slope<R> {
     /// Where the voxel belongs to the class.
-    pub(crate) inside: f32,
+    pub(crate) inside: R,
     /// Elsewhere.
-    pub(crate) outside: f32,
+    pub(crate) outside: R,
 }
 
 /// A pullback over the tiles that a thread claims.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct PullbackPass<'a> {
+pub(crate) struct PullbackPass<'a, R> {
     pub(crate) source: &'a Source<'a>,
     pub(crate) tiles: &'a Tiles,
     pub(crate) activation: Activation,
     /// Per row of the cotangent and class.
-    pub(crate) slopes: &'a [Slope],
+    pub(crate) slopes: &'a [Slope<R>],
     pub(crate) sink: &'a Sink<'a>,
 }
 
-impl Slope {
+impl<R: Real> Slope<R> {
     /// Whether the loss does not depend on the class.
     fn is_zero(self) -> bool {
-        self.inside == 0.0 && self.outside == 0.0
+        self.inside == R::ZERO && self.outside == R::ZERO
     }
 }
 
-impl Kernel for PullbackPass<'_> {
+impl<R: Real> Kernel for PullbackPass<'_, R> {
+    type R = R;
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes, const GROUP: usize>(self, lanes: L) {
-        let classes = self.source.view().layout().channels();
+    fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
+        let classes = self.source.classes();
         for_activation_and_classes!(self.activation, classes, self.claim::<L, GROUP>(lanes));
     }
 }
 
-impl PullbackPass<'_> {
+impl<R: Real> PullbackPass<'_, R> {
     #[inline(always)]
-    fn claim<L: Lanes, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
-        let classes = if CLASSES > 0 { CLASSES } else { self.source.view().layout().channels() };
-        let mut stage = Stage::new(classes);
-        let mut e = vec![Row([0.0; BLOCK]); classes];
-        let mut r = Row([0.0; BLOCK]);
-        let mut out = SinkStage::new(classes);
+    fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
+        let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
+        let mut stage = self.source.stage();
+        let mut e = vec![Row([R::ZERO; BLOCK]); classes];
+        let mut r = Row([R::ZERO; BLOCK]);
+        let mut out = self.sink.stage();
         while let Some(tile) = self.tiles.claim() {
             let row = if self.slopes.len() == classes { 0 } else { tile.sample };
             let slopes = &self.slopes[row * classes..][..classes];
             // A group without a gradient has none where its logits are NaN either.
             let silent = slopes.iter().all(|slope| slope.is_zero());
-            for (first, inside) in tile.blocks() {
-                // Labels were looked at before; one that is no class is no part of any.
-                let block = self.source.block(&mut stage, tile.sample, first, inside.clone(), &mut FirstBad::default());
-                A::activate::<L, GROUP>(lanes, block.logits, &mut e[..classes], &mut r);
-                // SAFETY: the tile is this thread's alone, so are its voxels.
-                let (mut target, staged) = unsafe { self.sink.block(&mut out, tile.sample, first, &inside) };
-                if silent {
-                    for class in 0..classes {
-                        (0..VECTORS).for_each(|vector| target.put(lanes, class, vector, lanes.splat(0.0)));
-                    }
-                } else if A::COUPLED {
-                    coupled::<L, GROUP>(lanes, &block, &e[..classes], &r, slopes, &mut target);
-                } else {
-                    uncoupled::<L, A>(lanes, &block, &e[..classes], &r, slopes, &mut target);
+            for span in tile.spans() {
+                // Labels were looked at before; one that is no class does not count.
+                let block = self.source.block(lanes, &mut stage, &span, &mut FirstBad::default());
+                let e = &mut e[..classes];
+                if block.counted > 0 && !silent {
+                    A::activate::<L, GROUP>(lanes, block.logits, e, &mut r);
                 }
-                if staged {
+                // SAFETY: the tile is this thread's alone, so are its voxels.
+                let mut target = unsafe { self.sink.block(&mut out, &span) };
+                if block.counted == 0 || silent {
+                    for class in 0..classes {
+                        (0..VECTORS).for_each(|vector| target.put(lanes, class, vector, lanes.splat(R::ZERO)));
+                    }
+                } else {
+                    let weights = block.weights;
+                    match block.truth {
+                        gather::Truth::Labels(channels) => {
+                            pull_back::<L, A, GROUP>(lanes, e, &r, channels, weights, slopes, &mut target);
+                        }
+                        gather::Truth::Dense(truth) => {
+                            pull_back::<L, A, GROUP>(lanes, e, &r, truth, weights, slopes, &mut target);
+                        }
+                    }
+                }
+                if target.is_staged() {
                     // SAFETY: as above.
-                    unsafe { self.sink.store(lanes, &mut out, tile.sample, first, &inside) };
+                    unsafe { self.sink.store(lanes, &mut out, &span) };
                 }
             }
             // SAFETY: as above.
@@ -90,78 +102,65 @@ impl PullbackPass<'_> {
     }
 }
 
-/// u of a class for one vector.
+/// m · g, and +0 where the voxel does not count.
 #[inline(always)]
-fn slope_of<L: Lanes>(lanes: L, block: &Block<'_>, class: usize, vector: usize, slope: Slope) -> L::F {
-    let is_class = lanes.eq(lanes.load_i(block.channels.vector(vector)), lanes.splat_i(class as i32));
-    lanes.select(is_class, lanes.splat(slope.inside), lanes.splat(slope.outside))
-}
-
-/// Writes the gradient of one vector of a class, +0 where the voxel does not count.
-#[inline(always)]
-fn put<L: Lanes>(lanes: L, block: &Block<'_>, target: &mut SinkBlock<'_>, class: usize, vector: usize, g: L::F) {
-    let g = match block.weights {
-        Some(weights) => lanes.keep(lanes.gt(lanes.load(weights.vector(vector)), lanes.splat(0.0)), g),
+fn weigh<L: Lanes>(lanes: L, weights: Option<&Row<L::R>>, vector: usize, g: L::F) -> L::F {
+    match weights {
+        Some(weights) => {
+            let weight = lanes.load(weights.vector(vector));
+            lanes.keep(lanes.gt(weight, lanes.splat(L::R::ZERO)), lanes.mul(weight, g))
+        }
         None => g,
-    };
-    target.put(lanes, class, vector, g);
+    }
 }
 
-/// The gradient through a softmax.
+/// The gradient of a block in which some voxels count.
 #[inline(always)]
-fn coupled<L: Lanes, const GROUP: usize>(
+fn pull_back<L: Lanes, A: Activate, const GROUP: usize>(
     lanes: L,
-    block: &Block<'_>,
-    e: &[Row],
-    r: &Row,
-    slopes: &[Slope],
-    target: &mut SinkBlock<'_>,
+    e: &[Row<L::R>],
+    r: &Row<L::R>,
+    truth: impl Truth<L::R>,
+    weights: Option<&Row<L::R>>,
+    slopes: &[Slope<L::R>],
+    target: &mut SinkBlock<'_, L::R>,
 ) {
-    let mut means = Row([0.0; BLOCK]);
-    for first in (0..VECTORS).step_by(GROUP) {
-        let mut mean = [lanes.splat(0.0); GROUP];
-        for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
+    if A::COUPLED {
+        let mut means = Row([L::R::ZERO; BLOCK]);
+        for first in (0..VECTORS).step_by(GROUP) {
+            let mut mean = [lanes.splat(L::R::ZERO); GROUP];
+            for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
+                for j in 0..GROUP {
+                    let u = truth.slope(lanes, class, first + j, slope);
+                    mean[j] = lanes.fma(lanes.load(e.vector(first + j)), u, mean[j]);
+                }
+            }
             for j in 0..GROUP {
-                let u = slope_of(lanes, block, class, first + j, slope);
-                mean[j] = lanes.fma(lanes.load(e.vector(first + j)), u, mean[j]);
+                let mean = lanes.mul(mean[j], lanes.load(r.vector(first + j)));
+                lanes.store(means.vector_mut(first + j), mean);
             }
         }
-        for j in 0..GROUP {
-            let mean = lanes.mul(mean[j], lanes.load(r.vector(first + j)));
-            lanes.store(means.vector_mut(first + j), mean);
+        // Whole rows one after the other: streaming stores to many planes want long runs.
+        for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
+            for j in 0..VECTORS {
+                let u = truth.slope(lanes, class, j, slope);
+                let p = lanes.mul(lanes.load(e.vector(j)), lanes.load(r.vector(j)));
+                let g = lanes.mul(p, lanes.sub(u, lanes.load(means.vector(j))));
+                target.put(lanes, class, j, weigh(lanes, weights, j, g));
+            }
         }
-    }
-    // Whole rows one after the other: streaming stores to many planes want long runs.
-    for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
-        for j in 0..VECTORS {
-            let u = slope_of(lanes, block, class, j, slope);
-            let p = lanes.mul(lanes.load(e.vector(j)), lanes.load(r.vector(j)));
-            let g = lanes.mul(p, lanes.sub(u, lanes.load(means.vector(j))));
-            put(lanes, block, target, class, j, g);
-        }
-    }
-}
-
-/// The gradient through an activation of each channel on its own.
-#[inline(always)]
-fn uncoupled<L: Lanes, A: Activate>(
-    lanes: L,
-    block: &Block<'_>,
-    e: &[Row],
-    r: &Row,
-    slopes: &[Slope],
-    target: &mut SinkBlock<'_>,
-) {
-    for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
-        for j in 0..VECTORS {
-            // Nothing flows to a channel that the loss does not depend on, not even NaN.
-            let g = if slope.is_zero() {
-                lanes.splat(0.0)
-            } else {
-                let by_logit = A::slope(lanes, lanes.load(e.vector(j)), lanes.load(r.vector(j)));
-                lanes.mul(slope_of(lanes, block, class, j, slope), by_logit)
-            };
-            put(lanes, block, target, class, j, g);
+    } else {
+        for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
+            for j in 0..VECTORS {
+                // Nothing flows to a channel that the loss does not depend on, not even NaN.
+                let g = if slope.is_zero() {
+                    lanes.splat(L::R::ZERO)
+                } else {
+                    let by_logit = A::slope(lanes, lanes.load(e.vector(j)), lanes.load(r.vector(j)));
+                    lanes.mul(truth.slope(lanes, class, j, slope), by_logit)
+                };
+                target.put(lanes, class, j, weigh(lanes, weights, j, g));
+            }
         }
     }
 }

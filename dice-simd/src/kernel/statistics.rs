@@ -3,15 +3,18 @@
 //! A lane adds at most 8 blocks in f32 before it is added to an f64 sum, so that adding the same number over and over, the
 //! worst case for rounding, loses less than 4e-7 of it.
 
+use std::marker::PhantomData;
 use std::sync::Mutex;
 
 use dice_core::{Activation, NonFinite, Request, Statistics, Sum, accumulator};
 
 use super::activate::{self, Activate};
+use super::truth::Truth;
 use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
-use crate::gather::{Block, FirstBad, Source, Stage};
+use crate::gather::{self, Bad, FirstBad, NotFinite, Source};
 use crate::lanes::{LANES, Lanes};
+use crate::real::Real;
 use crate::tile::{BLOCK, Tiles, VECTORS};
 
 /// Blocks that are added in f32.
@@ -19,42 +22,93 @@ const F32_BLOCKS: usize = 8;
 
 /// A statistics pass over the tiles that a thread claims.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct StatisticsPass<'a> {
+pub(crate) struct StatisticsPass<'a, R> {
     pub(crate) source: &'a Source<'a>,
     pub(crate) tiles: &'a Tiles,
     pub(crate) request: Request,
     pub(crate) non_finite: NonFinite,
     pub(crate) found: &'a Mutex<Found>,
+    pub(crate) real: PhantomData<R>,
 }
 
 /// What the threads of a statistics pass find together.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) statistics: Statistics,
-    pub(crate) bad_label: FirstBad<i64>,
-    pub(crate) bad_logit: FirstBad<f32>,
+    pub(crate) bad: FirstBad<Bad>,
+    pub(crate) not_finite: NotFinite,
 }
 
-/// The sums of one class over a tile, lane by lane.
+/// A sum over a tile, lane by lane.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
-struct ClassSums {
+struct LaneSum<R> {
     /// Of the last blocks.
-    prediction: [f32; LANES],
-    intersection: [f32; LANES],
-    /// Of the tile.
-    target: [i32; LANES],
-    predictions: [f64; LANES],
-    intersections: [f64; LANES],
+    blocks: [R; LANES],
+    /// Of the blocks before them.
+    tile: [f64; LANES],
 }
 
-const NO_SUMS: ClassSums = ClassSums {
-    prediction: [0.0; LANES],
-    intersection: [0.0; LANES],
-    target: [0; LANES],
-    predictions: [0.0; LANES],
-    intersections: [0.0; LANES],
-};
+impl<R: Real> LaneSum<R> {
+    const NOTHING: Self = Self { blocks: [R::ZERO; LANES], tile: [0.0; LANES] };
+
+    #[inline(always)]
+    fn add<L: Lanes<R = R>>(&mut self, lanes: L, x: L::F) {
+        let total = lanes.add(lanes.load(&self.blocks), x);
+        lanes.store(&mut self.blocks, total);
+    }
+
+    /// Adds the blocks to the f64 sum.
+    #[inline(always)]
+    fn widen<L: Lanes<R = R>>(&mut self, lanes: L) {
+        lanes.accumulate(&mut self.tile, lanes.load(&self.blocks));
+        lanes.store(&mut self.blocks, lanes.splat(R::ZERO));
+    }
+}
+
+/// The sums of one class over a tile.
+#[derive(Debug, Clone, Copy)]
+struct ClassSums<R> {
+    prediction: LaneSum<R>,
+    intersection: LaneSum<R>,
+    /// Of blocks that are weighted or dense.
+    target: LaneSum<R>,
+    /// Of all other blocks.
+    count: [i32; LANES],
+}
+
+/// The sums of a tile.
+struct TileSums<R> {
+    classes: Vec<ClassSums<R>>,
+    /// The weights of the blocks that have some.
+    valid: LaneSum<R>,
+    /// The voxels of all other blocks.
+    count: usize,
+}
+
+impl<R: Real> TileSums<R> {
+    fn new(classes: usize) -> Self {
+        let nothing = LaneSum::NOTHING;
+        let class = ClassSums { prediction: nothing, intersection: nothing, target: nothing, count: [0; LANES] };
+        Self { classes: vec![class; classes], valid: nothing, count: 0 }
+    }
+
+    fn clear(&mut self) {
+        let nothing = LaneSum::NOTHING;
+        self.classes.fill(ClassSums { prediction: nothing, intersection: nothing, target: nothing, count: [0; LANES] });
+        (self.valid, self.count) = (nothing, 0);
+    }
+
+    #[inline(always)]
+    fn widen<L: Lanes<R = R>>(&mut self, lanes: L, classes: usize) {
+        for class in &mut self.classes[..classes] {
+            class.prediction.widen(lanes);
+            class.intersection.widen(lanes);
+            class.target.widen(lanes);
+        }
+        self.valid.widen(lanes);
+    }
+}
 
 /// Adds lane sums in the one order that all levels use.
 fn fold(lanes: &[f64; LANES]) -> f64 {
@@ -69,93 +123,129 @@ fn fold(lanes: &[f64; LANES]) -> f64 {
     sums[0]
 }
 
-impl Kernel for StatisticsPass<'_> {
+impl<R: Real> Kernel for StatisticsPass<'_, R> {
+    type R = R;
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes, const GROUP: usize>(self, lanes: L) {
-        let classes = self.source.view().layout().channels();
+    fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
+        let classes = self.source.classes();
         for_activation_and_classes!(self.request.activation, classes, self.claim::<L, GROUP>(lanes));
     }
 }
 
-impl StatisticsPass<'_> {
+impl<R: Real> StatisticsPass<'_, R> {
     /// Takes tiles until none is left; the tables of a sample are added to the shared one when the sample ends.
     #[inline(always)]
-    fn claim<L: Lanes, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
-        let classes = if CLASSES > 0 { CLASSES } else { self.source.view().layout().channels() };
-        let mut stage = Stage::new(classes);
-        let mut e = vec![Row([0.0; BLOCK]); classes];
-        let mut r = Row([0.0; BLOCK]);
-        let mut sums = vec![NO_SUMS; classes];
+    fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
+        let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
+        let mut stage = self.source.stage();
+        let mut e = vec![Row([R::ZERO; BLOCK]); classes];
+        let mut r = Row([R::ZERO; BLOCK]);
+        let mut sums = TileSums::new(classes);
         let mut of_sample = SampleTable::new(classes, self.request);
-        let mut bad_label = FirstBad::default();
-        let mut bad_logit = FirstBad::default();
+        let mut bad = FirstBad::default();
+        let mut not_finite = NotFinite::default();
         while let Some(tile) = self.tiles.claim() {
             of_sample.turn_to(tile.sample, self.found);
-            sums.fill(NO_SUMS);
-            let mut valid = 0;
-            for (count, (first, inside)) in tile.blocks().enumerate() {
-                let block = self.source.block(&mut stage, tile.sample, first, inside, &mut bad_label);
-                valid += block.valid;
-                A::activate::<L, GROUP>(lanes, block.logits, &mut e[..classes], &mut r);
-                add_block(lanes, &block, &e[..classes], &mut r, &mut sums[..classes]);
+            sums.clear();
+            for (count, span) in tile.spans().enumerate() {
+                let block = self.source.block(lanes, &mut stage, &span, &mut bad);
+                if block.counted > 0 {
+                    let e = &mut e[..classes];
+                    A::activate::<L, GROUP>(lanes, block.logits, e, &mut r);
+                    match (block.truth, block.weights) {
+                        (gather::Truth::Labels(channels), None) => {
+                            sums.count += BLOCK;
+                            add_labels(lanes, e, &r, channels, &mut sums.classes[..classes]);
+                        }
+                        (gather::Truth::Labels(channels), Some(weights)) => {
+                            add_weighted(lanes, e, &r, channels, weights, &mut sums, classes);
+                        }
+                        (gather::Truth::Dense(target), weights) => {
+                            let weights = weights.expect("a block with a dense target has weights");
+                            add_weighted(lanes, e, &r, target, weights, &mut sums, classes);
+                        }
+                    }
+                }
                 if count % F32_BLOCKS == F32_BLOCKS - 1 {
-                    widen(lanes, &mut sums[..classes]);
+                    sums.widen(lanes, classes);
                 }
             }
-            widen(lanes, &mut sums[..classes]);
-            let finite = of_sample.add(valid, &sums);
+            sums.widen(lanes, classes);
+            let finite = of_sample.add(&sums);
             if !finite && self.non_finite == NonFinite::Error {
-                self.source.note_non_finite(&tile, self.request.activation, &mut bad_logit);
+                not_finite.merge(self.source.find_not_finite(lanes, &tile, self.request.activation));
             }
         }
         of_sample.publish(self.found);
         let mut found = self.found.lock().expect("no thread panics while it holds the table");
-        found.bad_label.merge(bad_label);
-        found.bad_logit.merge(bad_logit);
+        found.bad.merge(bad);
+        found.not_finite.merge(not_finite);
     }
 }
 
-/// Adds a block, class by class; p = e · r.
+/// Adds a block of labels in which every voxel counts alike, class by class; p = e · r.
 #[inline(always)]
-fn add_block<L: Lanes>(lanes: L, block: &Block<'_>, e: &[Row], r: &mut Row, sums: &mut [ClassSums]) {
-    if let Some(weights) = block.weights {
-        for j in 0..VECTORS {
-            let weighted = lanes.mul(lanes.load(r.vector(j)), lanes.load(weights.vector(j)));
-            lanes.store(r.vector_mut(j), weighted);
-        }
-    }
+fn add_labels<L: Lanes>(
+    lanes: L,
+    e: &[Row<L::R>],
+    r: &Row<L::R>,
+    channels: &Row<i32>,
+    sums: &mut [ClassSums<L::R>],
+) {
     for (class, (e, sums)) in e.iter().zip(sums).enumerate() {
         let class = lanes.splat_i(class as i32);
-        let mut target = lanes.load_i(&sums.target);
-        let is_class = |j| lanes.eq(lanes.load_i(block.channels.vector(j)), class);
+        let mut count = lanes.load_i(&sums.count);
         let p = lanes.mul(lanes.load(e.vector(0)), lanes.load(r.vector(0)));
+        let channel = lanes.load_i(channels.vector(0));
         let mut prediction = p;
-        let mut intersection = lanes.keep(is_class(0), p);
-        target = lanes.count(is_class(0), target);
+        let mut intersection = lanes.keep(lanes.eq(channel, class), p);
+        count = lanes.count_eq(channel, class, count);
         for j in 1..VECTORS {
-            let (e, r, mask) = (lanes.load(e.vector(j)), lanes.load(r.vector(j)), is_class(j));
+            let (e, r) = (lanes.load(e.vector(j)), lanes.load(r.vector(j)));
+            let channel = lanes.load_i(channels.vector(j));
             prediction = lanes.fma(e, r, prediction);
-            intersection = lanes.fma_where(mask, e, r, intersection);
-            target = lanes.count(mask, target);
+            intersection = lanes.fma_where(lanes.eq(channel, class), e, r, intersection);
+            count = lanes.count_eq(channel, class, count);
         }
-        lanes.store_i(&mut sums.target, target);
-        let total = lanes.add(lanes.load(&sums.prediction), prediction);
-        lanes.store(&mut sums.prediction, total);
-        let total = lanes.add(lanes.load(&sums.intersection), intersection);
-        lanes.store(&mut sums.intersection, total);
+        lanes.store_i(&mut sums.count, count);
+        sums.prediction.add(lanes, prediction);
+        sums.intersection.add(lanes, intersection);
     }
 }
 
-/// Adds the f32 sums to the f64 ones and clears them.
+/// Adds any block: m p = e · (r m). With weights of 1 and a target of 0 and 1 the sums are those of [`add_labels`].
 #[inline(always)]
-fn widen<L: Lanes>(lanes: L, sums: &mut [ClassSums]) {
-    for sums in sums {
-        lanes.accumulate(&mut sums.predictions, lanes.load(&sums.prediction));
-        lanes.accumulate(&mut sums.intersections, lanes.load(&sums.intersection));
-        lanes.store(&mut sums.prediction, lanes.splat(0.0));
-        lanes.store(&mut sums.intersection, lanes.splat(0.0));
+fn add_weighted<L: Lanes>(
+    lanes: L,
+    e: &[Row<L::R>],
+    r: &Row<L::R>,
+    truth: impl Truth<L::R>,
+    weights: &Row<L::R>,
+    sums: &mut TileSums<L::R>,
+    classes: usize,
+) {
+    let mut weighted = Row([L::R::ZERO; BLOCK]);
+    for j in 0..VECTORS {
+        let weight = lanes.load(weights.vector(j));
+        lanes.store(weighted.vector_mut(j), lanes.mul(lanes.load(r.vector(j)), weight));
+        sums.valid.add(lanes, weight);
+    }
+    for (class, (e, sums)) in e.iter().zip(&mut sums.classes[..classes]).enumerate() {
+        let (e_0, r) = (lanes.load(e.vector(0)), lanes.load(weighted.vector(0)));
+        let mut prediction = lanes.mul(e_0, r);
+        let mut intersection = lanes.mul(e_0, truth.part(lanes, class, 0, r));
+        let mut target = truth.part(lanes, class, 0, lanes.load(weights.vector(0)));
+        for j in 1..VECTORS {
+            let (e, r) = (lanes.load(e.vector(j)), lanes.load(weighted.vector(j)));
+            prediction = lanes.fma(e, r, prediction);
+            intersection = lanes.fma(e, truth.part(lanes, class, j, r), intersection);
+            target = lanes.add(target, truth.part(lanes, class, j, lanes.load(weights.vector(j))));
+        }
+        sums.prediction.add(lanes, prediction);
+        sums.intersection.add(lanes, intersection);
+        sums.target.add(lanes, target);
     }
 }
 
@@ -183,18 +273,18 @@ impl SampleTable {
 
     /// Adds the sums of a tile; false if one of them is not finite.
     #[inline(never)]
-    fn add(&mut self, valid: usize, sums: &[ClassSums]) -> bool {
+    fn add<R: Real>(&mut self, sums: &TileSums<R>) -> bool {
         self.used = true;
         let request = self.table.request();
         let words = self.table.sample_mut(0);
-        accumulator::add(&mut words[0], valid as f64);
+        accumulator::add(&mut words[0], sums.count as f64 + fold(&sums.valid.tile));
         let mut finite = true;
-        for (class, sums) in sums.iter().enumerate() {
-            let target = sums.target.iter().map(|&count| f64::from(count)).sum();
+        for (class, sums) in sums.classes.iter().enumerate() {
+            let count: f64 = sums.count.iter().map(|&count| f64::from(count)).sum();
             for (sum, value) in [
-                (Sum::Target, target),
-                (Sum::Prediction, fold(&sums.predictions)),
-                (Sum::Intersection, fold(&sums.intersections)),
+                (Sum::Target, count + fold(&sums.target.tile)),
+                (Sum::Prediction, fold(&sums.prediction.tile)),
+                (Sum::Intersection, fold(&sums.intersection.tile)),
             ] {
                 finite &= value.is_finite();
                 if let Some(place) = request.sums.position(sum) {

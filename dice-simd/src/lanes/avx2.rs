@@ -1,151 +1,263 @@
-//! AVX2 with FMA: two registers of eight lanes.
+//! AVX2 with FMA and F16C: registers of eight f32 or four f64.
 
+use std::arch::asm;
+use std::arch::x86_64::{__m128, __m128i, __m256, __m256d, __m256i, _CMP_GT_OQ};
+use std::marker::PhantomData;
+
+use half::f16;
 use pulp::cast;
 use pulp::x86::V3;
-use std::arch::asm;
-use std::arch::x86_64::{__m128, __m256, __m256d, __m256i, _CMP_GT_OQ};
 
-use super::{LANES, Lanes};
+use super::{LANES, Lanes, each};
+use crate::dispatch::{Kernel, OnLanes};
 
-/// The AVX2 level; the token proves that the CPU has it.
+/// The AVX2 level; the token proves that the CPU has it, and [`new`](Self::new) that it has F16C.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Avx2(pub(crate) V3);
+pub(crate) struct Avx2<R>(V3, PhantomData<R>);
 
-/// The expression for the low and the high register. (A closure would not be compiled for the instruction set.)
-macro_rules! both {
-    ($i:ident => $e:expr) => {{
-        let low = {
-            const $i: usize = 0;
-            $e
-        };
-        let high = {
-            const $i: usize = 1;
-            $e
-        };
-        [low, high]
-    }};
+impl<R> Avx2<R> {
+    /// # Panics
+    /// If this CPU has no AVX2, FMA or F16C.
+    pub(crate) fn new() -> Self {
+        assert!(Self::is_available(), "an engine's level is available");
+        Self(V3::try_new().expect("an engine's level is available"), PhantomData)
+    }
+
+    pub(crate) fn is_available() -> bool {
+        V3::is_available() && is_x86_feature_detected!("f16c")
+    }
 }
 
-type F = [__m256; 2];
+impl<R> Avx2<R>
+where
+    Self: Lanes<R = R>,
+{
+    /// Runs a kernel compiled for this level.
+    pub(crate) fn enter<K: Kernel<R = R>, const GROUP: usize>(self, kernel: K) -> K::Output {
+        self.0.vectorize(OnLanes::<_, _, GROUP>(kernel, self))
+    }
+}
+
 type I = [__m256i; 2];
 
-/// Asks for both registers, and leaves them as they are.
-#[inline]
-#[target_feature(enable = "avx")]
-fn pin([mut low, mut high]: F) -> F {
-    // SAFETY: no instruction at all.
-    unsafe { asm!("/* {0} {1} */", inout(ymm_reg) low, inout(ymm_reg) high, options(nomem, nostack, preserves_flags)) };
-    [low, high]
+/// What f32 and f64 differ in by the names of the instructions only.
+macro_rules! arithmetic {
+    ($real:ty: $count:tt of $register:ty, $pin:ident, $set1:ident, $stream:ident, $add:ident, $sub:ident, $mul:ident,
+     $div:ident, $fmadd:ident, $max:ident, $or:ident, $and:ident, $compare:ident, $blendv:ident, $shift:ident,
+     $bits:literal) => {
+        type R = $real;
+        type F = [$register; $count];
+        type I = I;
+        /// All bits of a lane set, or none.
+        type M = [__m256i; $count];
+
+        #[inline(always)]
+        fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
+            self.enter::<K, 1>(kernel)
+        }
+
+        #[inline(always)]
+        fn splat(self, x: $real) -> Self::F {
+            [self.0.avx.$set1(x); $count]
+        }
+        #[inline(always)]
+        fn pin(self, x: Self::F) -> Self::F {
+            // SAFETY: the token proves that the CPU has AVX.
+            unsafe { $pin(x) }
+        }
+        #[inline(always)]
+        fn load(self, from: &[$real; LANES]) -> Self::F {
+            cast(*from)
+        }
+        #[inline(always)]
+        fn store(self, to: &mut [$real; LANES], x: Self::F) {
+            *to = cast(x);
+        }
+        #[inline(always)]
+        unsafe fn stream(self, to: *mut $real, x: Self::F) {
+            // SAFETY: the caller vouches for sixteen numbers at `to`, aligned to 64 bytes.
+            each!(R in $count => unsafe { self.0.avx.$stream(to.wrapping_add(R * LANES / $count), x[R]) });
+        }
+        #[inline(always)]
+        unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
+            // SAFETY: the caller vouches for 64 bytes.
+            let line: [__m256; 2] = cast(unsafe { line.read() });
+            // SAFETY: the caller vouches for 64 bytes, aligned to 64.
+            each!(R in 2 => unsafe { self.0.avx._mm256_stream_ps(to.cast::<f32>().wrapping_add(8 * R), line[R]) });
+        }
+        #[inline(always)]
+        fn fence(self) {
+            self.0.sse._mm_sfence();
+        }
+
+        #[inline(always)]
+        fn add(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.avx.$add(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.avx.$sub(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.avx.$mul(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn div(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.avx.$div(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+            each!(R in $count => self.0.fma.$fmadd(a[R], b[R], c[R]))
+        }
+        #[inline(always)]
+        fn max(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.avx.$max(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn neg_abs(self, a: Self::F) -> Self::F {
+            let sign = self.0.avx.$set1(-0.0);
+            each!(R in $count => self.0.avx.$or(a[R], sign))
+        }
+        #[inline(always)]
+        fn low_bits_to_exponent(self, a: Self::F) -> Self::F {
+            each!(R in $count => cast::<__m256i, $register>(self.0.avx2.$shift::<$bits>(cast(a[R]))))
+        }
+
+        #[inline(always)]
+        fn gt(self, a: Self::F, b: Self::F) -> Self::M {
+            each!(R in $count => cast::<$register, __m256i>(self.0.avx.$compare::<_CMP_GT_OQ>(a[R], b[R])))
+        }
+        #[inline(always)]
+        fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.avx.$blendv(b[R], a[R], cast(m[R])))
+        }
+        #[inline(always)]
+        fn keep(self, m: Self::M, a: Self::F) -> Self::F {
+            each!(R in $count => self.0.avx.$and(cast(m[R]), a[R]))
+        }
+
+        #[inline(always)]
+        fn splat_i(self, x: i32) -> I {
+            [self.0.avx._mm256_set1_epi32(x); 2]
+        }
+        #[inline(always)]
+        fn load_i(self, from: &[i32; LANES]) -> I {
+            cast(*from)
+        }
+        #[inline(always)]
+        fn store_i(self, to: &mut [i32; LANES], x: I) {
+            *to = cast(x);
+        }
+        #[inline(always)]
+        fn count_eq(self, a: I, b: I, c: I) -> I {
+            each!(R in 2 => self.0.avx2._mm256_sub_epi32(c[R], self.0.avx2._mm256_cmpeq_epi32(a[R], b[R])))
+        }
+    };
 }
 
-impl Lanes for Avx2 {
-    type F = F;
-    type I = I;
-    /// All bits of a lane set, or none.
-    type M = I;
+/// Asks for the registers, and leaves them as they are.
+#[inline]
+#[target_feature(enable = "avx")]
+fn pin_ps([mut a, mut b]: [__m256; 2]) -> [__m256; 2] {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} {1} */", inout(ymm_reg) a, inout(ymm_reg) b, options(nomem, nostack, preserves_flags)) };
+    [a, b]
+}
 
-    #[inline(always)]
-    fn splat(self, x: f32) -> F {
-        [self.0.avx._mm256_set1_ps(x); 2]
-    }
-    #[inline(always)]
-    fn pin(self, x: F) -> F {
-        // SAFETY: the token proves that the CPU has AVX.
-        unsafe { pin(x) }
-    }
-    #[inline(always)]
-    fn load(self, from: &[f32; LANES]) -> F {
-        cast(*from)
-    }
-    #[inline(always)]
-    fn store(self, to: &mut [f32; LANES], x: F) {
-        *to = cast(x);
-    }
-    #[inline(always)]
-    unsafe fn stream(self, to: *mut f32, x: F) {
-        // SAFETY: the caller vouches for sixteen f32 at `to`, aligned to 64 bytes.
-        unsafe { self.0.avx._mm256_stream_ps(to, x[0]) };
-        // SAFETY: as above; the second eight of them, aligned to 32 bytes.
-        unsafe { self.0.avx._mm256_stream_ps(to.wrapping_add(8), x[1]) };
-    }
-    #[inline(always)]
-    fn fence(self) {
-        self.0.sse._mm_sfence();
-    }
+/// Asks for the registers, and leaves them as they are.
+#[inline]
+#[target_feature(enable = "avx")]
+fn pin_pd([mut a, mut b, mut c, mut d]: [__m256d; 4]) -> [__m256d; 4] {
+    // SAFETY: no instruction at all.
+    unsafe {
+        asm!("/* {0} {1} {2} {3} */", inout(ymm_reg) a, inout(ymm_reg) b, inout(ymm_reg) c, inout(ymm_reg) d,
+            options(nomem, nostack, preserves_flags))
+    };
+    [a, b, c, d]
+}
 
-    #[inline(always)]
-    fn add(self, a: F, b: F) -> F {
-        both!(R => self.0.avx._mm256_add_ps(a[R], b[R]))
-    }
-    #[inline(always)]
-    fn sub(self, a: F, b: F) -> F {
-        both!(R => self.0.avx._mm256_sub_ps(a[R], b[R]))
-    }
-    #[inline(always)]
-    fn mul(self, a: F, b: F) -> F {
-        both!(R => self.0.avx._mm256_mul_ps(a[R], b[R]))
-    }
-    #[inline(always)]
-    fn div(self, a: F, b: F) -> F {
-        both!(R => self.0.avx._mm256_div_ps(a[R], b[R]))
-    }
-    #[inline(always)]
-    fn fma(self, a: F, b: F, c: F) -> F {
-        both!(R => self.0.fma._mm256_fmadd_ps(a[R], b[R], c[R]))
-    }
-    #[inline(always)]
-    fn max(self, a: F, b: F) -> F {
-        both!(R => self.0.avx._mm256_max_ps(a[R], b[R]))
-    }
-    #[inline(always)]
-    fn neg_abs(self, a: F) -> F {
-        let sign = self.0.avx._mm256_set1_ps(-0.0);
-        both!(R => self.0.avx._mm256_or_ps(a[R], sign))
-    }
-    #[inline(always)]
-    fn low_bits_to_exponent(self, a: F) -> F {
-        both!(R => cast::<__m256i, __m256>(self.0.avx2._mm256_slli_epi32::<23>(cast(a[R]))))
+/// Widens eight half-precision numbers. (An intrinsic would be a call: the kernels are not compiled for F16C.)
+#[inline]
+#[target_feature(enable = "avx")]
+fn widen_f16(bits: __m128i) -> __m256 {
+    let x: __m256;
+    // SAFETY: `Avx2::new` found F16C.
+    unsafe { asm!("vcvtph2ps {0}, {1}", out(ymm_reg) x, in(xmm_reg) bits, options(pure, nomem, nostack, preserves_flags)) };
+    x
+}
+
+/// Rounds to eight half-precision numbers, ties to even.
+#[inline]
+#[target_feature(enable = "avx")]
+fn narrow_f16(x: __m256) -> __m128i {
+    let bits: __m128i;
+    // SAFETY: `Avx2::new` found F16C.
+    unsafe { asm!("vcvtps2ph {0}, {1}, 0", out(xmm_reg) bits, in(ymm_reg) x, options(pure, nomem, nostack, preserves_flags)) };
+    bits
+}
+
+impl Lanes for Avx2<f32> {
+    arithmetic! {
+        f32: 2 of __m256, pin_ps, _mm256_set1_ps, _mm256_stream_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
+        _mm256_div_ps, _mm256_fmadd_ps, _mm256_max_ps, _mm256_or_ps, _mm256_and_ps, _mm256_cmp_ps, _mm256_blendv_ps,
+        _mm256_slli_epi32, 23
     }
 
-    #[inline(always)]
-    fn gt(self, a: F, b: F) -> I {
-        both!(R => cast::<__m256, __m256i>(self.0.avx._mm256_cmp_ps::<_CMP_GT_OQ>(a[R], b[R])))
-    }
-    #[inline(always)]
-    fn select(self, m: I, a: F, b: F) -> F {
-        both!(R => self.0.avx._mm256_blendv_ps(b[R], a[R], cast(m[R])))
-    }
-    #[inline(always)]
-    fn keep(self, m: I, a: F) -> F {
-        both!(R => self.0.avx._mm256_and_ps(cast(m[R]), a[R]))
-    }
-
-    #[inline(always)]
-    fn splat_i(self, x: i32) -> I {
-        [self.0.avx._mm256_set1_epi32(x); 2]
-    }
-    #[inline(always)]
-    fn load_i(self, from: &[i32; LANES]) -> I {
-        cast(*from)
-    }
-    #[inline(always)]
-    fn store_i(self, to: &mut [i32; LANES], x: I) {
-        *to = cast(x);
-    }
     #[inline(always)]
     fn eq(self, a: I, b: I) -> I {
-        both!(R => self.0.avx2._mm256_cmpeq_epi32(a[R], b[R]))
+        each!(R in 2 => self.0.avx2._mm256_cmpeq_epi32(a[R], b[R]))
     }
     #[inline(always)]
-    fn count(self, m: I, a: I) -> I {
-        both!(R => self.0.avx2._mm256_sub_epi32(a[R], m[R]))
+    fn select_i(self, m: I, a: I, b: I) -> I {
+        each!(R in 2 => self.0.avx2._mm256_blendv_epi8(b[R], a[R], m[R]))
     }
 
     #[inline(always)]
-    fn accumulate(self, sums: &mut [f64; LANES], x: F) {
+    fn accumulate(self, sums: &mut [f64; LANES], x: Self::F) {
         let quarters: [__m128; 4] = cast(x);
         let old: [__m256d; 4] = cast(*sums);
-        let add = |i: usize| self.0.avx._mm256_add_pd(old[i], self.0.avx._mm256_cvtps_pd(quarters[i]));
-        *sums = cast([add(0), add(1), add(2), add(3)]);
+        *sums = cast(each!(R in 4 => self.0.avx._mm256_add_pd(old[R], self.0.avx._mm256_cvtps_pd(quarters[R]))));
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> Self::F {
+        let bits: [__m128i; 2] = cast(from.map(f16::to_bits));
+        // SAFETY: the token proves that the CPU has AVX.
+        each!(R in 2 => unsafe { widen_f16(bits[R]) })
+    }
+    #[inline(always)]
+    fn store_f16(self, to: &mut [f16; LANES], x: Self::F) {
+        // SAFETY: the token proves that the CPU has AVX.
+        let bits: [u16; LANES] = cast(each!(R in 2 => unsafe { narrow_f16(x[R]) }));
+        *to = bits.map(f16::from_bits);
+    }
+}
+
+impl Lanes for Avx2<f64> {
+    arithmetic! {
+        f64: 4 of __m256d, pin_pd, _mm256_set1_pd, _mm256_stream_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
+        _mm256_div_pd, _mm256_fmadd_pd, _mm256_max_pd, _mm256_or_pd, _mm256_and_pd, _mm256_cmp_pd, _mm256_blendv_pd,
+        _mm256_slli_epi64, 52
+    }
+
+    #[inline(always)]
+    fn eq(self, a: I, b: I) -> Self::M {
+        let equal: [__m128i; 4] = cast(each!(R in 2 => self.0.avx2._mm256_cmpeq_epi32(a[R], b[R])));
+        each!(R in 4 => self.0.avx2._mm256_cvtepi32_epi64(equal[R]))
+    }
+    #[inline(always)]
+    fn select_i(self, m: Self::M, a: I, b: I) -> I {
+        // The low half of each lane of a mask is a mask for i32.
+        let m: [[i64; 4]; 4] = cast(m);
+        let (a, b): ([i32; LANES], [i32; LANES]) = (cast(a), cast(b));
+        let m = m.as_flattened();
+        cast(std::array::from_fn::<i32, LANES, _>(|i| if m[i] != 0 { a[i] } else { b[i] }))
+    }
+
+    #[inline(always)]
+    fn accumulate(self, sums: &mut [f64; LANES], x: Self::F) {
+        let old: [__m256d; 4] = cast(*sums);
+        *sums = cast(self.add(old, x));
     }
 }

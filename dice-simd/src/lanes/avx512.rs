@@ -1,133 +1,233 @@
-//! AVX-512 (F, BW, CD, DQ, VL): one register of sixteen lanes, comparisons in mask registers.
+//! AVX-512 (F, BW, CD, DQ, VL): registers of sixteen f32 or eight f64, comparisons in mask registers.
 
+use std::arch::asm;
+use std::arch::x86_64::{
+    __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _MM_CMPINT_EQ, _MM_FROUND_TO_NEAREST_INT,
+};
+use std::marker::PhantomData;
+
+use half::f16;
 use pulp::cast;
 use pulp::x86::V4;
-use std::arch::asm;
-use std::arch::x86_64::{__m256, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _MM_CMPINT_EQ};
 
-use super::{LANES, Lanes};
+use super::{LANES, Lanes, each};
+use crate::dispatch::{Kernel, OnLanes};
 
 /// The AVX-512 level; the token proves that the CPU has it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Avx512(pub(crate) V4);
+pub(crate) struct Avx512<R>(V4, PhantomData<R>);
+
+impl<R> Avx512<R> {
+    /// # Panics
+    /// If this CPU has no AVX-512.
+    pub(crate) fn new() -> Self {
+        Self(V4::try_new().expect("an engine's level is available"), PhantomData)
+    }
+}
+
+impl<R> Avx512<R>
+where
+    Self: Lanes<R = R>,
+{
+    /// Runs a kernel compiled for this level.
+    pub(crate) fn enter<K: Kernel<R = R>, const GROUP: usize>(self, kernel: K) -> K::Output {
+        self.0.vectorize(OnLanes::<_, _, GROUP>(kernel, self))
+    }
+}
+
+/// What f32 and f64 differ in by the names of the instructions only.
+macro_rules! arithmetic {
+    ($real:ty: $count:tt of $register:ty, $pin:ident, $set1:ident, $stream:ident, $add:ident, $sub:ident, $mul:ident,
+     $div:ident, $fmadd:ident, $max:ident, $or:ident, $shift:ident, $bits:literal) => {
+        type R = $real;
+        type F = [$register; $count];
+        type I = __m512i;
+        type M = __mmask16;
+
+        #[inline(always)]
+        fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
+            self.enter::<K, 1>(kernel)
+        }
+
+        #[inline(always)]
+        fn splat(self, x: $real) -> Self::F {
+            [self.0.avx512f.$set1(x); $count]
+        }
+        #[inline(always)]
+        fn pin(self, x: Self::F) -> Self::F {
+            // SAFETY: the token proves that the CPU has AVX-512 F.
+            each!(I in $count => unsafe { $pin(x[I]) })
+        }
+        #[inline(always)]
+        fn load(self, from: &[$real; LANES]) -> Self::F {
+            cast(*from)
+        }
+        #[inline(always)]
+        fn store(self, to: &mut [$real; LANES], x: Self::F) {
+            *to = cast(x);
+        }
+        #[inline(always)]
+        unsafe fn stream(self, to: *mut $real, x: Self::F) {
+            // SAFETY: the caller vouches for sixteen numbers at `to`, aligned to 64 bytes.
+            each!(I in $count => unsafe { self.0.avx512f.$stream(to.wrapping_add(I * LANES / $count), x[I]) });
+        }
+        #[inline(always)]
+        unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
+            // SAFETY: the caller vouches for 64 bytes.
+            let line: __m512 = cast(unsafe { line.read() });
+            // SAFETY: the caller vouches for 64 bytes, aligned to 64.
+            unsafe { self.0.avx512f._mm512_stream_ps(to.cast(), line) };
+        }
+        #[inline(always)]
+        fn fence(self) {
+            self.0.sse._mm_sfence();
+        }
+
+        #[inline(always)]
+        fn add(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(I in $count => self.0.avx512f.$add(a[I], b[I]))
+        }
+        #[inline(always)]
+        fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(I in $count => self.0.avx512f.$sub(a[I], b[I]))
+        }
+        #[inline(always)]
+        fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(I in $count => self.0.avx512f.$mul(a[I], b[I]))
+        }
+        #[inline(always)]
+        fn div(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(I in $count => self.0.avx512f.$div(a[I], b[I]))
+        }
+        #[inline(always)]
+        fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+            each!(I in $count => self.0.avx512f.$fmadd(a[I], b[I], c[I]))
+        }
+        #[inline(always)]
+        fn max(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(I in $count => self.0.avx512f.$max(a[I], b[I]))
+        }
+        #[inline(always)]
+        fn neg_abs(self, a: Self::F) -> Self::F {
+            let sign = self.0.avx512f.$set1(-0.0);
+            each!(I in $count => self.0.avx512dq.$or(a[I], sign))
+        }
+        #[inline(always)]
+        fn low_bits_to_exponent(self, a: Self::F) -> Self::F {
+            each!(I in $count => cast::<__m512i, $register>(self.0.avx512f.$shift::<$bits>(cast(a[I]))))
+        }
+
+        #[inline(always)]
+        fn splat_i(self, x: i32) -> __m512i {
+            self.0.avx512f._mm512_set1_epi32(x)
+        }
+        #[inline(always)]
+        fn load_i(self, from: &[i32; LANES]) -> __m512i {
+            cast(*from)
+        }
+        #[inline(always)]
+        fn store_i(self, to: &mut [i32; LANES], x: __m512i) {
+            *to = cast(x);
+        }
+        #[inline(always)]
+        fn eq(self, a: __m512i, b: __m512i) -> __mmask16 {
+            self.0.avx512f._mm512_cmp_epi32_mask::<_MM_CMPINT_EQ>(a, b)
+        }
+        #[inline(always)]
+        fn select_i(self, m: __mmask16, a: __m512i, b: __m512i) -> __m512i {
+            self.0.avx512f._mm512_mask_blend_epi32(m, b, a)
+        }
+        #[inline(always)]
+        fn count_eq(self, a: __m512i, b: __m512i, c: __m512i) -> __m512i {
+            self.0.avx512f._mm512_mask_sub_epi32(c, self.eq(a, b), c, self.splat_i(-1))
+        }
+    };
+}
 
 /// Asks for the register, and leaves it as it is.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn pin(mut x: __m512) -> __m512 {
+fn pin_ps(mut x: __m512) -> __m512 {
     // SAFETY: no instruction at all.
     unsafe { asm!("/* {0} */", inout(zmm_reg) x, options(nomem, nostack, preserves_flags)) };
     x
 }
 
-impl Lanes for Avx512 {
-    type F = __m512;
-    type I = __m512i;
-    type M = __mmask16;
+/// Asks for the register, and leaves it as it is.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn pin_pd(mut x: __m512d) -> __m512d {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(zmm_reg) x, options(nomem, nostack, preserves_flags)) };
+    x
+}
 
-    #[inline(always)]
-    fn splat(self, x: f32) -> __m512 {
-        self.0.avx512f._mm512_set1_ps(x)
-    }
-    #[inline(always)]
-    fn pin(self, x: __m512) -> __m512 {
-        // SAFETY: the token proves that the CPU has AVX-512 F.
-        unsafe { pin(x) }
-    }
-    #[inline(always)]
-    fn load(self, from: &[f32; LANES]) -> __m512 {
-        cast(*from)
-    }
-    #[inline(always)]
-    fn store(self, to: &mut [f32; LANES], x: __m512) {
-        *to = cast(x);
-    }
-    #[inline(always)]
-    unsafe fn stream(self, to: *mut f32, x: __m512) {
-        // SAFETY: the caller vouches for sixteen f32 at `to`, aligned to 64 bytes.
-        unsafe { self.0.avx512f._mm512_stream_ps(to, x) };
-    }
-    #[inline(always)]
-    fn fence(self) {
-        self.0.sse._mm_sfence();
+impl Lanes for Avx512<f32> {
+    arithmetic! {
+        f32: 1 of __m512, pin_ps, _mm512_set1_ps, _mm512_stream_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
+        _mm512_div_ps, _mm512_fmadd_ps, _mm512_max_ps, _mm512_or_ps, _mm512_slli_epi32, 23
     }
 
     #[inline(always)]
-    fn add(self, a: __m512, b: __m512) -> __m512 {
-        self.0.avx512f._mm512_add_ps(a, b)
+    fn gt(self, a: Self::F, b: Self::F) -> __mmask16 {
+        self.0.avx512f._mm512_cmp_ps_mask::<_CMP_GT_OQ>(a[0], b[0])
     }
     #[inline(always)]
-    fn sub(self, a: __m512, b: __m512) -> __m512 {
-        self.0.avx512f._mm512_sub_ps(a, b)
+    fn select(self, m: __mmask16, a: Self::F, b: Self::F) -> Self::F {
+        [self.0.avx512f._mm512_mask_blend_ps(m, b[0], a[0])]
     }
     #[inline(always)]
-    fn mul(self, a: __m512, b: __m512) -> __m512 {
-        self.0.avx512f._mm512_mul_ps(a, b)
+    fn keep(self, m: __mmask16, a: Self::F) -> Self::F {
+        [self.0.avx512f._mm512_maskz_mov_ps(m, a[0])]
     }
     #[inline(always)]
-    fn div(self, a: __m512, b: __m512) -> __m512 {
-        self.0.avx512f._mm512_div_ps(a, b)
-    }
-    #[inline(always)]
-    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
-        self.0.avx512f._mm512_fmadd_ps(a, b, c)
-    }
-    #[inline(always)]
-    fn max(self, a: __m512, b: __m512) -> __m512 {
-        self.0.avx512f._mm512_max_ps(a, b)
-    }
-    #[inline(always)]
-    fn neg_abs(self, a: __m512) -> __m512 {
-        self.0.avx512dq._mm512_or_ps(a, self.splat(-0.0))
-    }
-    #[inline(always)]
-    fn low_bits_to_exponent(self, a: __m512) -> __m512 {
-        cast(self.0.avx512f._mm512_slli_epi32::<23>(cast(a)))
+    fn fma_where(self, m: __mmask16, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        [self.0.avx512f._mm512_mask3_fmadd_ps(a[0], b[0], c[0], m)]
     }
 
     #[inline(always)]
-    fn gt(self, a: __m512, b: __m512) -> __mmask16 {
-        self.0.avx512f._mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b)
-    }
-    #[inline(always)]
-    fn select(self, m: __mmask16, a: __m512, b: __m512) -> __m512 {
-        self.0.avx512f._mm512_mask_blend_ps(m, b, a)
-    }
-    #[inline(always)]
-    fn keep(self, m: __mmask16, a: __m512) -> __m512 {
-        self.0.avx512f._mm512_maskz_mov_ps(m, a)
-    }
-    #[inline(always)]
-    fn fma_where(self, m: __mmask16, a: __m512, b: __m512, c: __m512) -> __m512 {
-        self.0.avx512f._mm512_mask3_fmadd_ps(a, b, c, m)
-    }
-
-    #[inline(always)]
-    fn splat_i(self, x: i32) -> __m512i {
-        self.0.avx512f._mm512_set1_epi32(x)
-    }
-    #[inline(always)]
-    fn load_i(self, from: &[i32; LANES]) -> __m512i {
-        cast(*from)
-    }
-    #[inline(always)]
-    fn store_i(self, to: &mut [i32; LANES], x: __m512i) {
-        *to = cast(x);
-    }
-    #[inline(always)]
-    fn eq(self, a: __m512i, b: __m512i) -> __mmask16 {
-        self.0.avx512f._mm512_cmp_epi32_mask::<_MM_CMPINT_EQ>(a, b)
-    }
-    #[inline(always)]
-    fn count(self, m: __mmask16, a: __m512i) -> __m512i {
-        self.0.avx512f._mm512_mask_sub_epi32(a, m, a, self.splat_i(-1))
-    }
-
-    #[inline(always)]
-    fn accumulate(self, sums: &mut [f64; LANES], x: __m512) {
+    fn accumulate(self, sums: &mut [f64; LANES], x: Self::F) {
         let halves: [__m256; 2] = cast(x);
         let old: [__m512d; 2] = cast(*sums);
-        let add = |i: usize| self.0.avx512f._mm512_add_pd(old[i], self.0.avx512f._mm512_cvtps_pd(halves[i]));
-        *sums = cast([add(0), add(1)]);
+        *sums = cast(each!(I in 2 => self.0.avx512f._mm512_add_pd(old[I], self.0.avx512f._mm512_cvtps_pd(halves[I]))));
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> Self::F {
+        let bits: __m256i = cast(from.map(f16::to_bits));
+        [self.0.avx512f._mm512_cvtph_ps(bits)]
+    }
+    #[inline(always)]
+    fn store_f16(self, to: &mut [f16; LANES], x: Self::F) {
+        let bits: [u16; LANES] = cast(self.0.avx512f._mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[0]));
+        *to = bits.map(f16::from_bits);
+    }
+}
+
+/// The masks of the low and the high eight lanes.
+fn halves(m: __mmask16) -> [u8; 2] {
+    m.to_le_bytes()
+}
+
+impl Lanes for Avx512<f64> {
+    arithmetic! {
+        f64: 2 of __m512d, pin_pd, _mm512_set1_pd, _mm512_stream_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
+        _mm512_div_pd, _mm512_fmadd_pd, _mm512_max_pd, _mm512_or_pd, _mm512_slli_epi64, 52
+    }
+
+    #[inline(always)]
+    fn gt(self, a: Self::F, b: Self::F) -> __mmask16 {
+        u16::from_le_bytes(each!(I in 2 => self.0.avx512f._mm512_cmp_pd_mask::<_CMP_GT_OQ>(a[I], b[I])))
+    }
+    #[inline(always)]
+    fn select(self, m: __mmask16, a: Self::F, b: Self::F) -> Self::F {
+        let m = halves(m);
+        each!(I in 2 => self.0.avx512f._mm512_mask_blend_pd(m[I], b[I], a[I]))
+    }
+
+    #[inline(always)]
+    fn accumulate(self, sums: &mut [f64; LANES], x: Self::F) {
+        let old: [__m512d; 2] = cast(*sums);
+        *sums = cast(self.add(old, x));
     }
 }

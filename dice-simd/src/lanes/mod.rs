@@ -1,8 +1,8 @@
-//! The logical vector that every kernel computes on: sixteen f32 lanes.
+//! The logical vector that every kernel computes on: sixteen lanes.
 //!
-//! AVX-512 holds it in one register, AVX2 in two, NEON in four, and the scalar level in an array. Whatever the registers,
-//! each operation rounds each lane alike, so a kernel written over [`Lanes`] gives the same bits on all of them. One file
-//! per instruction set, and nothing but instructions in it.
+//! Sixteen f32 are one register of AVX-512, two of AVX2, four of NEON, and an array of the scalar level; sixteen f64 twice as
+//! many. Whatever the registers, each operation rounds each lane alike, so a kernel written over [`Lanes`] gives the same bits
+//! on all of them. One file per instruction set, and nothing but instructions in it.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -13,6 +13,11 @@ mod float_mode;
 mod neon;
 mod portable;
 mod scalar;
+
+use half::f16;
+
+use crate::dispatch::Kernel;
+use crate::real::Real;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
@@ -32,14 +37,20 @@ pub(crate) const LANES: usize = 16;
 /// Comparisons with NaN are false. All methods are `#[inline(always)]`: they become instructions only inside a function
 /// that is compiled for them, see [`dispatch`](crate::dispatch).
 pub(crate) trait Lanes: Copy {
-    /// Sixteen f32.
+    /// What a lane holds.
+    type R: Real;
+    /// Sixteen of them.
     type F: Copy;
     /// Sixteen i32.
     type I: Copy;
     /// Sixteen truth values.
     type M: Copy;
 
-    fn splat(self, x: f32) -> Self::F;
+    /// Runs a kernel as a function of its own, compiled for the instruction set: for what must not be repeated in every kernel
+    /// that calls it.
+    fn call<K: Kernel<R = Self::R>>(self, kernel: K) -> K::Output;
+
+    fn splat(self, x: Self::R) -> Self::F;
     /// x, which the compiler must have at hand here. Between the steps of several computations that do not depend on each
     /// other it keeps them interleaved: left alone, the compiler finishes one before it begins the next, and the CPU, which
     /// looks only so far ahead, waits for one result after the other.
@@ -47,13 +58,24 @@ pub(crate) trait Lanes: Copy {
     fn pin(self, x: Self::F) -> Self::F {
         x
     }
-    fn load(self, from: &[f32; LANES]) -> Self::F;
-    fn store(self, to: &mut [f32; LANES], x: Self::F);
+    fn load(self, from: &[Self::R; LANES]) -> Self::F;
+    fn store(self, to: &mut [Self::R; LANES], x: Self::F);
     /// Stores past the caches, for outputs that nobody reads soon; [`fence`](Self::fence) before others may read them.
     ///
     /// # Safety
-    /// `to` is valid for writes of sixteen f32 and aligned to 64 bytes.
-    unsafe fn stream(self, to: *mut f32, x: Self::F);
+    /// `to` is valid for writes of sixteen numbers and aligned to 64 bytes.
+    unsafe fn stream(self, to: *mut Self::R, x: Self::F);
+    /// Streams a cache line.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of 64 bytes, `line` for reads, and both are aligned to 64.
+    #[inline(always)]
+    unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
+        // SAFETY: the caller's promise.
+        let line = unsafe { line.read() };
+        // SAFETY: the caller's promise.
+        unsafe { to.write(line) };
+    }
     /// Orders all streamed stores before whatever follows.
     fn fence(self);
 
@@ -67,7 +89,7 @@ pub(crate) trait Lanes: Copy {
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// −|a|.
     fn neg_abs(self, a: Self::F) -> Self::F;
-    /// The bits of each lane shifted left by 23: what stands in the low bits becomes the exponent.
+    /// The bits of each lane shifted left until those below the exponent are in it, see [`Real::MAGIC`].
     fn low_bits_to_exponent(self, a: Self::F) -> Self::F;
 
     fn gt(self, a: Self::F, b: Self::F) -> Self::M;
@@ -76,7 +98,7 @@ pub(crate) trait Lanes: Copy {
     /// m ? a : +0.
     #[inline(always)]
     fn keep(self, m: Self::M, a: Self::F) -> Self::F {
-        self.select(m, a, self.splat(0.0))
+        self.select(m, a, self.splat(Self::R::ZERO))
     }
     /// m ? a · b + c : c.
     #[inline(always)]
@@ -88,9 +110,53 @@ pub(crate) trait Lanes: Copy {
     fn load_i(self, from: &[i32; LANES]) -> Self::I;
     fn store_i(self, to: &mut [i32; LANES], x: Self::I);
     fn eq(self, a: Self::I, b: Self::I) -> Self::M;
-    /// a + 1 where m holds.
-    fn count(self, m: Self::M, a: Self::I) -> Self::I;
+    /// m ? a : b.
+    fn select_i(self, m: Self::M, a: Self::I, b: Self::I) -> Self::I;
+    /// c + 1 where a = b, else c.
+    fn count_eq(self, a: Self::I, b: Self::I, c: Self::I) -> Self::I;
 
     /// Adds each lane to its f64 sum.
     fn accumulate(self, sums: &mut [f64; LANES], x: Self::F);
+
+    /// Widens sixteen half-precision numbers, exactly.
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> Self::F {
+        self.load(&from.map(|x| Self::R::from_f64(x.to_f64())))
+    }
+    /// Rounds to the nearest half-precision numbers, ties to even.
+    #[inline(always)]
+    fn store_f16(self, to: &mut [f16; LANES], x: Self::F) {
+        let mut lanes = [Self::R::ZERO; LANES];
+        self.store(&mut lanes, x);
+        *to = lanes.map(|x| f16::from_f32(x.to_f64() as f32));
+    }
 }
+
+/// The operations that are spelled alike for f32 and f64: `$each!(i in $n => expression)` makes an array of the expression
+/// for each register i.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! each {
+    ($i:ident in 1 => $e:expr) => {{
+        const $i: usize = 0;
+        [$e]
+    }};
+    ($i:ident in 2 => $e:expr) => {
+        [{ const $i: usize = 0; $e }, { const $i: usize = 1; $e }]
+    };
+    ($i:ident in 4 => $e:expr) => {
+        [
+            { const $i: usize = 0; $e }, { const $i: usize = 1; $e },
+            { const $i: usize = 2; $e }, { const $i: usize = 3; $e },
+        ]
+    };
+    ($i:ident in 8 => $e:expr) => {
+        [
+            { const $i: usize = 0; $e }, { const $i: usize = 1; $e },
+            { const $i: usize = 2; $e }, { const $i: usize = 3; $e },
+            { const $i: usize = 4; $e }, { const $i: usize = 5; $e },
+            { const $i: usize = 6; $e }, { const $i: usize = 7; $e },
+        ]
+    };
+}
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use each;

@@ -1,44 +1,162 @@
-//! NEON: four registers of four lanes.
+//! NEON: registers of four f32 or two f64.
 
-use pulp::cast;
-use std::arch::aarch64::{float32x4_t, float64x2_t, int32x4_t, uint32x4_t};
+use std::arch::aarch64::{float32x4_t, float64x2_t, int32x4_t, int64x2_t, uint16x4_t, uint32x4_t, uint64x2_t};
 use std::arch::asm;
+use std::marker::PhantomData;
 
-use super::{LANES, Lanes};
+use half::f16;
+use pulp::cast;
+
+use super::{LANES, Lanes, each};
+use crate::dispatch::{Kernel, OnLanes};
 
 /// The NEON level; the token proves that the CPU has it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Neon(pub(crate) pulp::aarch64::Neon);
+pub(crate) struct Neon<R>(pulp::aarch64::Neon, PhantomData<R>);
 
-/// The expression for each of the four registers. (A closure would not be compiled for the instruction set.)
-macro_rules! four {
-    ($i:ident => $e:expr) => {{
-        macro_rules! register {
-            ($n:literal) => {{
-                const $i: usize = $n;
-                $e
-            }};
-        }
-        [register!(0), register!(1), register!(2), register!(3)]
-    }};
+impl<R> Neon<R> {
+    /// # Panics
+    /// If this CPU has no NEON.
+    pub(crate) fn new() -> Self {
+        Self(pulp::aarch64::Neon::try_new().expect("an engine's level is available"), PhantomData)
+    }
 }
 
-type F = [float32x4_t; 4];
-type I = [int32x4_t; 4];
-type M = [uint32x4_t; 4];
-
-impl Lanes for Neon {
-    type F = F;
-    type I = I;
-    /// All bits of a lane set, or none.
-    type M = M;
-
-    #[inline(always)]
-    fn splat(self, x: f32) -> F {
-        [self.0.neon.vdupq_n_f32(x); 4]
+impl<R> Neon<R>
+where
+    Self: Lanes<R = R>,
+{
+    /// Runs a kernel compiled for this level.
+    pub(crate) fn enter<K: Kernel<R = R>, const GROUP: usize>(self, kernel: K) -> K::Output {
+        pulp::Simd::vectorize(self.0, OnLanes::<_, _, GROUP>(kernel, self))
     }
+}
+
+type I = [int32x4_t; 4];
+
+/// What f32 and f64 differ in by the names of the instructions only.
+macro_rules! arithmetic {
+    ($real:ty: $count:tt of $register:ty, $mask:ty, $integer:ty, $dup:ident, $add:ident, $sub:ident, $mul:ident, $div:ident,
+     $fma:ident, $neg:ident, $abs:ident, $greater:ident, $bsl:ident, $shift:ident, $bits:literal) => {
+        type R = $real;
+        type F = [$register; $count];
+        type I = I;
+        /// All bits of a lane set, or none.
+        type M = [$mask; $count];
+
+        #[inline(always)]
+        fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
+            self.enter::<K, 1>(kernel)
+        }
+
+        #[inline(always)]
+        fn splat(self, x: $real) -> Self::F {
+            [self.0.neon.$dup(x); $count]
+        }
+        #[inline(always)]
+        fn load(self, from: &[$real; LANES]) -> Self::F {
+            cast(*from)
+        }
+        #[inline(always)]
+        fn store(self, to: &mut [$real; LANES], x: Self::F) {
+            *to = cast(x);
+        }
+        #[inline(always)]
+        unsafe fn stream(self, to: *mut $real, x: Self::F) {
+            // SAFETY: the caller vouches for sixteen numbers at `to`. (NEON has no intrinsic for a non-temporal store.)
+            unsafe { to.cast::<Self::F>().write(x) }
+        }
+        #[inline(always)]
+        fn fence(self) {}
+
+        #[inline(always)]
+        fn add(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.neon.$add(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.neon.$sub(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.neon.$mul(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn div(self, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.neon.$div(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+            each!(R in $count => self.0.neon.$fma(c[R], a[R], b[R]))
+        }
+        #[inline(always)]
+        fn max(self, a: Self::F, b: Self::F) -> Self::F {
+            // FMAX would return NaN if either is NaN; the other levels return b.
+            self.select(self.gt(a, b), a, b)
+        }
+        #[inline(always)]
+        fn neg_abs(self, a: Self::F) -> Self::F {
+            each!(R in $count => self.0.neon.$neg(self.0.neon.$abs(a[R])))
+        }
+        #[inline(always)]
+        fn low_bits_to_exponent(self, a: Self::F) -> Self::F {
+            each!(R in $count => cast::<$integer, $register>(self.0.neon.$shift::<$bits>(cast(a[R]))))
+        }
+
+        #[inline(always)]
+        fn gt(self, a: Self::F, b: Self::F) -> Self::M {
+            each!(R in $count => self.0.neon.$greater(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F {
+            each!(R in $count => self.0.neon.$bsl(m[R], a[R], b[R]))
+        }
+
+        #[inline(always)]
+        fn splat_i(self, x: i32) -> I {
+            [self.0.neon.vdupq_n_s32(x); 4]
+        }
+        #[inline(always)]
+        fn load_i(self, from: &[i32; LANES]) -> I {
+            cast(*from)
+        }
+        #[inline(always)]
+        fn store_i(self, to: &mut [i32; LANES], x: I) {
+            *to = cast(x);
+        }
+        #[inline(always)]
+        fn count_eq(self, a: I, b: I, c: I) -> I {
+            each!(R in 4 => self.0.neon.vsubq_s32(c[R], cast(self.0.neon.vceqq_s32(a[R], b[R]))))
+        }
+    };
+}
+
+/// Widens four half-precision numbers. (The intrinsic needs an f16 type.)
+#[inline(always)]
+fn widen_f16(bits: uint16x4_t) -> float32x4_t {
+    let x: float32x4_t;
+    // SAFETY: every aarch64 CPU has it.
+    unsafe { asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) x, in(vreg) bits, options(pure, nomem, nostack, preserves_flags)) };
+    x
+}
+
+/// Rounds to four half-precision numbers, ties to even.
+#[inline(always)]
+fn narrow_f16(x: float32x4_t) -> uint16x4_t {
+    let bits: uint16x4_t;
+    // SAFETY: every aarch64 CPU has it.
+    unsafe { asm!("fcvtn {0:v}.4h, {1:v}.4s", out(vreg) bits, in(vreg) x, options(pure, nomem, nostack, preserves_flags)) };
+    bits
+}
+
+impl Lanes for Neon<f32> {
+    arithmetic! {
+        f32: 4 of float32x4_t, uint32x4_t, int32x4_t, vdupq_n_f32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vfmaq_f32,
+        vnegq_f32, vabsq_f32, vcgtq_f32, vbslq_f32, vshlq_n_s32, 23
+    }
+
     #[inline(always)]
-    fn pin(self, x: F) -> F {
+    fn pin(self, x: Self::F) -> Self::F {
         let [mut a, mut b, mut c, mut d] = x;
         // SAFETY: no instruction; the registers stay as they are.
         unsafe {
@@ -47,96 +165,67 @@ impl Lanes for Neon {
         };
         [a, b, c, d]
     }
-    #[inline(always)]
-    fn load(self, from: &[f32; LANES]) -> F {
-        cast(*from)
-    }
-    #[inline(always)]
-    fn store(self, to: &mut [f32; LANES], x: F) {
-        *to = cast(x);
-    }
-    #[inline(always)]
-    unsafe fn stream(self, to: *mut f32, x: F) {
-        // SAFETY: the caller vouches for sixteen f32 at `to`. (NEON has no intrinsic for a non-temporal store.)
-        unsafe { to.cast::<F>().write(x) }
-    }
-    #[inline(always)]
-    fn fence(self) {}
 
     #[inline(always)]
-    fn add(self, a: F, b: F) -> F {
-        four!(R => self.0.neon.vaddq_f32(a[R], b[R]))
+    fn eq(self, a: I, b: I) -> Self::M {
+        each!(R in 4 => self.0.neon.vceqq_s32(a[R], b[R]))
     }
     #[inline(always)]
-    fn sub(self, a: F, b: F) -> F {
-        four!(R => self.0.neon.vsubq_f32(a[R], b[R]))
-    }
-    #[inline(always)]
-    fn mul(self, a: F, b: F) -> F {
-        four!(R => self.0.neon.vmulq_f32(a[R], b[R]))
-    }
-    #[inline(always)]
-    fn div(self, a: F, b: F) -> F {
-        four!(R => self.0.neon.vdivq_f32(a[R], b[R]))
-    }
-    #[inline(always)]
-    fn fma(self, a: F, b: F, c: F) -> F {
-        four!(R => self.0.neon.vfmaq_f32(c[R], a[R], b[R]))
-    }
-    #[inline(always)]
-    fn max(self, a: F, b: F) -> F {
-        // FMAX would return NaN if either is NaN; the other levels return b.
-        self.select(self.gt(a, b), a, b)
-    }
-    #[inline(always)]
-    fn neg_abs(self, a: F) -> F {
-        four!(R => self.0.neon.vnegq_f32(self.0.neon.vabsq_f32(a[R])))
-    }
-    #[inline(always)]
-    fn low_bits_to_exponent(self, a: F) -> F {
-        four!(R => cast::<int32x4_t, float32x4_t>(self.0.neon.vshlq_n_s32::<23>(cast(a[R]))))
+    fn select_i(self, m: Self::M, a: I, b: I) -> I {
+        each!(R in 4 => self.0.neon.vbslq_s32(m[R], a[R], b[R]))
     }
 
     #[inline(always)]
-    fn gt(self, a: F, b: F) -> M {
-        four!(R => self.0.neon.vcgtq_f32(a[R], b[R]))
-    }
-    #[inline(always)]
-    fn select(self, m: M, a: F, b: F) -> F {
-        four!(R => self.0.neon.vbslq_f32(m[R], a[R], b[R]))
-    }
-
-    #[inline(always)]
-    fn splat_i(self, x: i32) -> I {
-        [self.0.neon.vdupq_n_s32(x); 4]
-    }
-    #[inline(always)]
-    fn load_i(self, from: &[i32; LANES]) -> I {
-        cast(*from)
-    }
-    #[inline(always)]
-    fn store_i(self, to: &mut [i32; LANES], x: I) {
-        *to = cast(x);
-    }
-    #[inline(always)]
-    fn eq(self, a: I, b: I) -> M {
-        four!(R => self.0.neon.vceqq_s32(a[R], b[R]))
-    }
-    #[inline(always)]
-    fn count(self, m: M, a: I) -> I {
-        four!(R => self.0.neon.vsubq_s32(a[R], cast(m[R])))
-    }
-
-    #[inline(always)]
-    fn accumulate(self, sums: &mut [f64; LANES], x: F) {
+    fn accumulate(self, sums: &mut [f64; LANES], x: Self::F) {
         let old: [float64x2_t; 8] = cast(*sums);
-        let widened = four!(R => [
+        let widened = each!(R in 4 => [
             self.0.neon.vcvt_f64_f32(self.0.neon.vget_low_f32(x[R])),
             self.0.neon.vcvt_high_f64_f32(x[R]),
         ]);
-        *sums = cast(four!(R => [
+        *sums = cast(each!(R in 4 => [
             self.0.neon.vaddq_f64(old[2 * R], widened[R][0]),
             self.0.neon.vaddq_f64(old[2 * R + 1], widened[R][1]),
         ]));
+    }
+
+    #[inline(always)]
+    fn load_f16(self, from: &[f16; LANES]) -> Self::F {
+        let bits: [uint16x4_t; 4] = cast(from.map(f16::to_bits));
+        bits.map(widen_f16)
+    }
+    #[inline(always)]
+    fn store_f16(self, to: &mut [f16; LANES], x: Self::F) {
+        let bits: [u16; LANES] = cast(x.map(narrow_f16));
+        *to = bits.map(f16::from_bits);
+    }
+}
+
+impl Lanes for Neon<f64> {
+    arithmetic! {
+        f64: 8 of float64x2_t, uint64x2_t, int64x2_t, vdupq_n_f64, vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vfmaq_f64,
+        vnegq_f64, vabsq_f64, vcgtq_f64, vbslq_f64, vshlq_n_s64, 52
+    }
+
+    #[inline(always)]
+    fn eq(self, a: I, b: I) -> Self::M {
+        // Sign extension widens a mask.
+        let equal: [int32x4_t; 4] = each!(R in 4 => cast(self.0.neon.vceqq_s32(a[R], b[R])));
+        let halves: [[int64x2_t; 2]; 4] = each!(R in 4 => [
+            self.0.neon.vmovl_s32(self.0.neon.vget_low_s32(equal[R])),
+            self.0.neon.vmovl_high_s32(equal[R]),
+        ]);
+        cast(halves)
+    }
+    #[inline(always)]
+    fn select_i(self, m: Self::M, a: I, b: I) -> I {
+        let m: [i64; LANES] = cast(m);
+        let (a, b): ([i32; LANES], [i32; LANES]) = (cast(a), cast(b));
+        cast(std::array::from_fn::<i32, LANES, _>(|i| if m[i] != 0 { a[i] } else { b[i] }))
+    }
+
+    #[inline(always)]
+    fn accumulate(self, sums: &mut [f64; LANES], x: Self::F) {
+        let old: [float64x2_t; 8] = cast(*sums);
+        *sums = cast(self.add(old, x));
     }
 }

@@ -1,83 +1,93 @@
 //! One lane after the other: what every other level must equal.
 
+use std::array::from_fn;
+use std::marker::PhantomData;
+
 use super::{LANES, Lanes};
+use crate::dispatch::Kernel;
+use crate::real::Real;
 
 /// The scalar level.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Scalar;
+pub(crate) struct Scalar<R>(PhantomData<R>);
 
-type F = [f32; LANES];
-
-#[inline(always)]
-fn each(f: impl Fn(usize) -> f32) -> F {
-    std::array::from_fn(f)
+impl<R> Scalar<R> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
 }
 
-impl Lanes for Scalar {
-    type F = F;
+impl<R: Real> Lanes for Scalar<R> {
+    type R = R;
+    type F = [R; LANES];
     type I = [i32; LANES];
     type M = [bool; LANES];
 
+    #[inline(never)]
+    fn call<K: Kernel<R = R>>(self, kernel: K) -> K::Output {
+        kernel.run::<_, 1>(self)
+    }
+
     #[inline(always)]
-    fn splat(self, x: f32) -> F {
+    fn splat(self, x: R) -> Self::F {
         [x; LANES]
     }
     #[inline(always)]
-    fn load(self, from: &[f32; LANES]) -> F {
+    fn load(self, from: &[R; LANES]) -> Self::F {
         *from
     }
     #[inline(always)]
-    fn store(self, to: &mut [f32; LANES], x: F) {
+    fn store(self, to: &mut [R; LANES], x: Self::F) {
         *to = x;
     }
     #[inline(always)]
-    unsafe fn stream(self, to: *mut f32, x: F) {
+    unsafe fn stream(self, to: *mut R, x: Self::F) {
         // SAFETY: the caller vouches for `to`.
-        unsafe { to.cast::<F>().write(x) }
+        unsafe { to.cast::<Self::F>().write(x) }
     }
     #[inline(always)]
     fn fence(self) {}
 
     #[inline(always)]
-    fn add(self, a: F, b: F) -> F {
-        each(|i| a[i] + b[i])
+    fn add(self, a: Self::F, b: Self::F) -> Self::F {
+        from_fn(|i| a[i] + b[i])
     }
     #[inline(always)]
-    fn sub(self, a: F, b: F) -> F {
-        each(|i| a[i] - b[i])
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F {
+        from_fn(|i| a[i] - b[i])
     }
     #[inline(always)]
-    fn mul(self, a: F, b: F) -> F {
-        each(|i| a[i] * b[i])
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F {
+        from_fn(|i| a[i] * b[i])
     }
     #[inline(always)]
-    fn div(self, a: F, b: F) -> F {
-        each(|i| a[i] / b[i])
+    fn div(self, a: Self::F, b: Self::F) -> Self::F {
+        from_fn(|i| a[i] / b[i])
     }
     #[inline(always)]
-    fn fma(self, a: F, b: F, c: F) -> F {
-        each(|i| a[i].mul_add(b[i], c[i]))
+    fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
+        from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
     #[inline(always)]
-    fn max(self, a: F, b: F) -> F {
-        each(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    fn max(self, a: Self::F, b: Self::F) -> Self::F {
+        from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
-    fn neg_abs(self, a: F) -> F {
-        each(|i| -a[i].abs())
+    fn neg_abs(self, a: Self::F) -> Self::F {
+        from_fn(|i| a[i].neg_abs())
     }
     #[inline(always)]
-    fn low_bits_to_exponent(self, a: F) -> F {
-        each(|i| f32::from_bits(a[i].to_bits() << 23))
+    fn low_bits_to_exponent(self, a: Self::F) -> Self::F {
+        a.map(R::low_bits_to_exponent)
     }
 
     #[inline(always)]
-    fn gt(self, a: F, b: F) -> Self::M {
-        std::array::from_fn(|i| a[i] > b[i])
+    fn gt(self, a: Self::F, b: Self::F) -> Self::M {
+        from_fn(|i| a[i] > b[i])
     }
     #[inline(always)]
-    fn select(self, m: Self::M, a: F, b: F) -> F {
-        each(|i| if m[i] { a[i] } else { b[i] })
+    fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F {
+        from_fn(|i| if m[i] { a[i] } else { b[i] })
     }
 
     #[inline(always)]
@@ -94,17 +104,21 @@ impl Lanes for Scalar {
     }
     #[inline(always)]
     fn eq(self, a: Self::I, b: Self::I) -> Self::M {
-        std::array::from_fn(|i| a[i] == b[i])
+        from_fn(|i| a[i] == b[i])
     }
     #[inline(always)]
-    fn count(self, m: Self::M, a: Self::I) -> Self::I {
-        std::array::from_fn(|i| a[i] + i32::from(m[i]))
+    fn select_i(self, m: Self::M, a: Self::I, b: Self::I) -> Self::I {
+        from_fn(|i| if m[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn count_eq(self, a: Self::I, b: Self::I, c: Self::I) -> Self::I {
+        from_fn(|i| c[i] + i32::from(a[i] == b[i]))
     }
 
     #[inline(always)]
-    fn accumulate(self, sums: &mut [f64; LANES], x: F) {
+    fn accumulate(self, sums: &mut [f64; LANES], x: Self::F) {
         for (sum, x) in sums.iter_mut().zip(x) {
-            *sum += f64::from(x);
+            *sum += x.to_f64();
         }
     }
 }

@@ -1,0 +1,174 @@
+//! The element types of tensors, and how they become the numbers that kernels compute with.
+
+use dice_core::half::{bf16, f16};
+
+use crate::lanes::{LANES, Lanes};
+use crate::real::Real;
+
+/// Where the elements of a tensor lie, and what they are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Elements {
+    U8(*mut u8),
+    F16(*mut f16),
+    Bf16(*mut bf16),
+    F32(*mut f32),
+    F64(*mut f64),
+}
+
+/// Calls `$body` with `$pointer` bound to the pointer of whatever type.
+macro_rules! with_pointer {
+    ($elements:expr, $pointer:ident => $body:expr) => {
+        match $elements {
+            Elements::U8($pointer) => $body,
+            Elements::F16($pointer) => $body,
+            Elements::Bf16($pointer) => $body,
+            Elements::F32($pointer) => $body,
+            Elements::F64($pointer) => $body,
+        }
+    };
+}
+pub(crate) use with_pointer;
+
+/// An element type that can be read.
+pub(crate) trait Element: Copy + 'static {
+    fn elements(pointer: *mut Self) -> Elements;
+
+    /// Exact, but for an f64 that is to be computed with in f32.
+    fn widen<R: Real>(self) -> R;
+
+    #[inline(always)]
+    fn load<L: Lanes>(lanes: L, from: &[Self; LANES]) -> L::F {
+        lanes.load(&from.map(Self::widen))
+    }
+}
+
+/// An element type that gradients are written in.
+pub(crate) trait Output: Element {
+    /// Rounded to nearest, ties to even.
+    fn narrow<R: Real>(x: R) -> Self;
+
+    #[inline(always)]
+    fn store<L: Lanes>(lanes: L, to: &mut [Self; LANES], x: L::F) {
+        let mut numbers = [L::R::ZERO; LANES];
+        lanes.store(&mut numbers, x);
+        *to = numbers.map(Self::narrow);
+    }
+}
+
+impl Element for u8 {
+    fn elements(pointer: *mut Self) -> Elements {
+        Elements::U8(pointer)
+    }
+    #[inline(always)]
+    fn widen<R: Real>(self) -> R {
+        R::from_u8(self)
+    }
+}
+
+impl Element for f16 {
+    fn elements(pointer: *mut Self) -> Elements {
+        Elements::F16(pointer)
+    }
+    #[inline(always)]
+    fn widen<R: Real>(self) -> R {
+        R::from_f32(self.to_f32())
+    }
+    #[inline(always)]
+    fn load<L: Lanes>(lanes: L, from: &[Self; LANES]) -> L::F {
+        lanes.load_f16(from)
+    }
+}
+
+impl Output for f16 {
+    #[inline(always)]
+    fn narrow<R: Real>(x: R) -> Self {
+        Self::from_f32(x.to_f64() as f32)
+    }
+    #[inline(always)]
+    fn store<L: Lanes>(lanes: L, to: &mut [Self; LANES], x: L::F) {
+        lanes.store_f16(to, x);
+    }
+}
+
+impl Element for bf16 {
+    fn elements(pointer: *mut Self) -> Elements {
+        Elements::Bf16(pointer)
+    }
+    #[inline(always)]
+    fn widen<R: Real>(self) -> R {
+        R::from_f32(f32::from_bits(u32::from(self.to_bits()) << 16))
+    }
+}
+
+impl Output for bf16 {
+    // In integers: the hardware's instruction flushes subnormal numbers.
+    #[inline(always)]
+    fn narrow<R: Real>(x: R) -> Self {
+        let x = x.to_f64() as f32;
+        let bits = x.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+        let quiet = bits >> 16 | 0x40;
+        Self::from_bits(if x.is_nan() { quiet } else { rounded } as u16)
+    }
+}
+
+impl Element for f32 {
+    fn elements(pointer: *mut Self) -> Elements {
+        Elements::F32(pointer)
+    }
+    #[inline(always)]
+    fn widen<R: Real>(self) -> R {
+        R::from_f32(self)
+    }
+}
+
+impl Output for f32 {
+    #[inline(always)]
+    fn narrow<R: Real>(x: R) -> Self {
+        x.to_f64() as Self
+    }
+}
+
+impl Element for f64 {
+    fn elements(pointer: *mut Self) -> Elements {
+        Elements::F64(pointer)
+    }
+    #[inline(always)]
+    fn widen<R: Real>(self) -> R {
+        R::from_f64(self)
+    }
+}
+
+impl Output for f64 {
+    #[inline(always)]
+    fn narrow<R: Real>(x: R) -> Self {
+        x.to_f64()
+    }
+}
+
+/// f32 or f64: what a [`Float`] is computed with in.
+#[expect(private_bounds, reason = "only f32 and f64 have kernels")]
+pub trait Arithmetic: Real {}
+
+impl Arithmetic for f32 {}
+impl Arithmetic for f64 {}
+
+/// An element type of predictions and gradients: `f32`, `f64`, [`f16`] and [`bf16`]. No other type can be one.
+#[expect(private_bounds, reason = "only the kernels need to know how elements are read and written")]
+pub trait Float: Output + Send + Sync {
+    /// f64 is computed with in f64, all others in f32. A gradient may have any element type of the prediction's arithmetic.
+    type Arithmetic: Arithmetic;
+}
+
+impl Float for f16 {
+    type Arithmetic = f32;
+}
+impl Float for bf16 {
+    type Arithmetic = f32;
+}
+impl Float for f32 {
+    type Arithmetic = f32;
+}
+impl Float for f64 {
+    type Arithmetic = f64;
+}

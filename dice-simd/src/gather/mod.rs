@@ -1,0 +1,236 @@
+//! From any input to the one form that the kernels read.
+//!
+//! A kernel sees a block: for each class a row of 64 numbers, the class of each voxel or a row of the dense target per class,
+//! and weights if not all voxels count alike. Where memory already has that form the rows are borrowed; otherwise they are
+//! brought to a stage. Voxels that do not count are 0 there, so that a NaN in them is never computed with.
+
+mod planes;
+mod voxels;
+
+use dice_core::{Activation, CheckedProblem, Error, Target};
+
+use crate::dispatch::Kernel;
+use crate::kernel::Row;
+use crate::lanes::{LANES, Lanes};
+use crate::real::Real;
+use crate::tile::{BLOCK, Span, Tile};
+
+pub(crate) use planes::{Planes, Rows};
+pub(crate) use voxels::{Counted, LabelMap, Voxels};
+
+/// What a block is compared with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Truth<'s, R> {
+    /// The channel that each voxel belongs to, −1 for none.
+    Labels(&'s Row<i32>),
+    /// A row per class.
+    Dense(Rows<'s, R>),
+}
+
+/// A block as the kernels read it.
+#[derive(Debug)]
+pub(crate) struct Block<'s, R> {
+    /// The number of voxels whose weight is not 0. If there is none, the rest means nothing.
+    pub(crate) counted: usize,
+    pub(crate) logits: Rows<'s, R>,
+    pub(crate) truth: Truth<'s, R>,
+    /// Absent if all are 1 and the target is labels.
+    pub(crate) weights: Option<&'s Row<R>>,
+}
+
+/// Room for what must be copied, one per thread.
+#[derive(Debug)]
+pub(crate) struct Stage<R> {
+    logits: Vec<Row<R>>,
+    /// Empty if the target is labels.
+    target: Vec<Row<R>>,
+    channels: Row<i32>,
+    weights: Row<R>,
+}
+
+/// The offending element with the least index so far.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FirstBad<T>(pub(crate) Option<(u64, T)>);
+
+/// An element that cannot be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Bad {
+    Label(i64),
+    Prediction(i64),
+    Weight(f32),
+}
+
+impl<T> Default for FirstBad<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> FirstBad<T> {
+    pub(crate) fn note(&mut self, index: u64, element: T) {
+        if self.0.as_ref().is_none_or(|(first, _)| index < *first) {
+            self.0 = Some((index, element));
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        if let Some((index, element)) = other.0 {
+            self.note(index, element);
+        }
+    }
+}
+
+/// The first elements of the prediction and of the dense target that are not finite numbers.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct NotFinite {
+    logit: FirstBad<f64>,
+    target: FirstBad<f64>,
+}
+
+impl NotFinite {
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.logit.merge(other.logit);
+        self.target.merge(other.target);
+    }
+
+    /// The error that it stands for, if any.
+    pub(crate) fn error(self) -> Result<(), Error> {
+        match (self.target.0, self.logit.0) {
+            (Some((index, value)), _) => Err(Error::NonFiniteTarget { index, value }),
+            (None, Some((index, value))) => Err(Error::NonFiniteLogit { index, value }),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// A prediction and its target, ready to be read block by block.
+#[derive(Debug)]
+pub(crate) struct Source<'a> {
+    logits: Planes<'a>,
+    voxels: Voxels<'a>,
+    target: Option<Planes<'a>>,
+}
+
+impl<'a> Source<'a> {
+    pub(crate) fn new(logits: Planes<'a>, problem: CheckedProblem<'a>) -> Self {
+        let target = match problem.problem.target {
+            Target::Dense(dense) => Some(Planes::dense(&dense)),
+            _ => None,
+        };
+        Self { logits, voxels: Voxels::new(problem), target }
+    }
+
+    pub(crate) fn voxels(&self) -> &Voxels<'a> {
+        &self.voxels
+    }
+
+    pub(crate) fn classes(&self) -> usize {
+        self.logits.layout().channels()
+    }
+
+    pub(crate) fn stage<R: Real>(&self) -> Stage<R> {
+        let rows = |planes: &Planes<'_>| vec![Row([R::ZERO; BLOCK]); planes.layout().channels()];
+        Stage {
+            logits: rows(&self.logits),
+            target: self.target.as_ref().map(rows).unwrap_or_default(),
+            channels: Row([-1; BLOCK]),
+            weights: Row([R::ONE; BLOCK]),
+        }
+    }
+
+    /// Reads a block. A label or weight that cannot be is noted, and its voxel does not count.
+    #[inline(always)]
+    pub(crate) fn block<'s, L: Lanes>(
+        &'s self,
+        lanes: L,
+        stage: &'s mut Stage<L::R>,
+        span: &Span,
+        bad: &mut FirstBad<Bad>,
+    ) -> Block<'s, L::R> {
+        let Stage { logits, target, channels, weights } = stage;
+        let Counted { voxels: counted, uniform } = self.voxels.read(lanes, channels, weights, span, bad);
+        let weights = &*weights;
+        if counted == 0 {
+            let (logits, truth) = (Rows::staged(logits), Truth::Labels(channels));
+            return Block { counted, logits, truth, weights: Some(weights) };
+        }
+        let zeros = (counted < BLOCK).then_some(weights);
+        let logits = self.logits.rows(lanes, logits, span, zeros);
+        let (truth, weighted) = match &self.target {
+            None => (Truth::Labels(channels), !uniform),
+            Some(planes) => (Truth::Dense(planes.rows(lanes, target, span, zeros)), true),
+        };
+        Block { counted, logits, truth, weights: weighted.then_some(weights) }
+    }
+
+    /// Looks for the numbers of a tile, at their places in the order `[N, C, spatial…]`, that make a sum that is not finite,
+    /// see [`NonFinite`](dice_core::NonFinite).
+    #[inline(always)]
+    pub(crate) fn find_not_finite<L: Lanes>(&self, lanes: L, tile: &Tile, activation: Activation) -> NotFinite {
+        lanes.call(FindNotFinite { source: self, tile, activation, real: std::marker::PhantomData })
+    }
+}
+
+/// See [`Source::find_not_finite`].
+struct FindNotFinite<'s, R> {
+    source: &'s Source<'s>,
+    tile: &'s Tile,
+    activation: Activation,
+    real: std::marker::PhantomData<R>,
+}
+
+impl<R: Real> Kernel for FindNotFinite<'_, R> {
+    type R = R;
+    type Output = NotFinite;
+
+    #[inline(always)]
+    fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) -> NotFinite {
+        let Self { source, tile, activation, .. } = self;
+        let (classes, grid) = (source.classes(), source.logits.layout().voxels());
+        let mut stage = source.stage();
+        let mut logits = vec![Row([R::ZERO; BLOCK]); classes];
+        let mut found = NotFinite::default();
+        let copy = |from: &Rows<'_, R>, to: &mut [Row<R>]| {
+            for (class, row) in to.iter_mut().enumerate() {
+                (0..BLOCK / LANES).for_each(|j| lanes.store(row.vector_mut(j), from.load(lanes, class, j)));
+            }
+        };
+        for span in tile.spans() {
+            let block = source.block(lanes, &mut stage, &span, &mut FirstBad::default());
+            if block.counted == 0 {
+                continue;
+            }
+            copy(&block.logits, &mut logits);
+            // What does not count was read as 0.
+            for place in span.inside.clone() {
+                let voxel = span.voxel + place - span.inside.start;
+                let index = |class: usize| ((span.sample * classes + class) * grid + voxel) as u64;
+                let lost = logits.iter().all(|row| row.0[place] == R::NEG_INFINITY);
+                for (class, row) in logits.iter().enumerate() {
+                    let z = row.0[place].to_f64();
+                    let bad = match activation {
+                        Activation::Softmax => lost || z.is_nan() || z == f64::INFINITY,
+                        Activation::Sigmoid => z.is_nan(),
+                        Activation::None => !z.is_finite(),
+                    };
+                    if bad {
+                        found.logit.note(index(class), z);
+                    }
+                }
+            }
+            if let Truth::Dense(target) = &block.truth {
+                copy(target, &mut logits);
+                for place in span.inside.clone() {
+                    let voxel = span.voxel + place - span.inside.start;
+                    for (class, row) in logits.iter().enumerate() {
+                        let g = row.0[place].to_f64();
+                        if !g.is_finite() {
+                            found.target.note(((span.sample * classes + class) * grid + voxel) as u64, g);
+                        }
+                    }
+                }
+            }
+        }
+        found
+    }
+}

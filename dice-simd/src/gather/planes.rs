@@ -1,0 +1,170 @@
+//! Rows of numbers from planes of any element type and any strides.
+
+use std::marker::PhantomData;
+
+use dice_core::{Dense, Layout, View, ViewMut, Walk};
+
+use crate::dispatch::Kernel;
+use crate::element::{Element, Elements, with_pointer};
+use crate::kernel::Row;
+use crate::lanes::{LANES, Lanes};
+use crate::real::Real;
+use crate::tile::{BLOCK, Span};
+
+/// A tensor `[N, C, spatial…]` to read from: the pointer may be that of an output, which an in-place pullback writes to when
+/// it has read a block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planes<'a> {
+    elements: Elements,
+    layout: Layout,
+    walk: Walk,
+    /// Voxels lie side by side: rows of the right type can be borrowed.
+    unit: bool,
+    borrowed: PhantomData<&'a [u8]>,
+}
+
+// SAFETY: it is read from only, but for what `Sink` says.
+unsafe impl Sync for Planes<'_> {}
+
+/// One row of 64 numbers per class.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'s, R> {
+    first: *const R,
+    stride: isize,
+    classes: usize,
+    borrowed: PhantomData<&'s [R]>,
+}
+
+impl<'s, R: Real> Rows<'s, R> {
+    /// The rows of a stage.
+    #[inline(always)]
+    pub(crate) fn staged(rows: &'s [Row<R>]) -> Self {
+        Self { first: rows.as_ptr().cast(), stride: BLOCK as isize, classes: rows.len(), borrowed: PhantomData }
+    }
+
+    /// One vector of the row of `class`.
+    #[inline(always)]
+    pub(crate) fn load<L: Lanes<R = R>>(&self, lanes: L, class: usize, vector: usize) -> L::F {
+        assert!(class < self.classes && vector < BLOCK / LANES, "inside the block");
+        let from = self.first.wrapping_offset(self.stride * class as isize).wrapping_add(vector * LANES);
+        // SAFETY: whoever made the rows vouches for `classes` rows of a block; nobody writes to them meanwhile.
+        lanes.load(unsafe { &*from.cast::<[R; LANES]>() })
+    }
+}
+
+impl<'a> Planes<'a> {
+    pub(crate) fn new<E: Element>(view: &View<'a, E>) -> Self {
+        Self::of(E::elements(view.data().as_ptr().cast_mut()), *view.layout())
+    }
+
+    /// The planes of an output, as they are before a block of them is written.
+    pub(crate) fn of_output<E: Element>(view: &'a mut ViewMut<'_, E>) -> Self {
+        let layout = *view.layout();
+        Self::of(E::elements(view.data_mut().as_mut_ptr()), layout)
+    }
+
+    /// The planes of a dense target.
+    pub(crate) fn dense(target: &Dense<'a>) -> Self {
+        match target {
+            Dense::U8(view) => Self::new(view),
+            Dense::F16(view) => Self::new(view),
+            Dense::Bf16(view) => Self::new(view),
+            Dense::F32(view) => Self::new(view),
+            Dense::F64(view) => Self::new(view),
+            _ => unreachable!("all element types are read"),
+        }
+    }
+
+    fn of(elements: Elements, layout: Layout) -> Self {
+        let walk = layout.walk();
+        Self { elements, layout, walk, unit: walk.uniform_stride() == Some(1), borrowed: PhantomData }
+    }
+
+    pub(crate) fn elements(&self) -> Elements {
+        self.elements
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The rows of a block, borrowed if they can be, else brought to `stage`. With `weights`, a number whose weight is 0 is
+    /// read as 0.
+    #[inline(always)]
+    pub(crate) fn rows<'s, L: Lanes>(
+        &'s self,
+        lanes: L,
+        stage: &'s mut [Row<L::R>],
+        span: &Span,
+        weights: Option<&Row<L::R>>,
+    ) -> Rows<'s, L::R> {
+        let borrowed = if self.unit && span.is_whole() && weights.is_none() { L::R::borrow(self.elements) } else { None };
+        if let Some(data) = borrowed {
+            let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
+            let (stride, classes) = (self.layout.channel_stride(), self.layout.channels());
+            Rows { first, stride, classes, borrowed: PhantomData }
+        } else {
+            lanes.call(StageRows { planes: self, stage: &mut *stage, span, weights });
+            Rows::staged(stage)
+        }
+    }
+}
+
+/// Brings a block to the stage.
+struct StageRows<'s, R> {
+    planes: &'s Planes<'s>,
+    stage: &'s mut [Row<R>],
+    span: &'s Span,
+    weights: Option<&'s Row<R>>,
+}
+
+impl<R: Real> Kernel for StageRows<'_, R> {
+    type R = R;
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
+        let Self { planes, stage, span, weights } = self;
+        with_pointer!(planes.elements, data => planes.read(lanes, data, stage, span));
+        if let Some(weights) = weights {
+            for row in stage {
+                for (number, &weight) in row.0.iter_mut().zip(&weights.0) {
+                    *number = if weight == R::ZERO { R::ZERO } else { *number };
+                }
+            }
+        }
+    }
+}
+
+impl Planes<'_> {
+    #[inline(always)]
+    fn read<L: Lanes, E: Element>(&self, lanes: L, data: *const E, stage: &mut [Row<L::R>], span: &Span) {
+        let origin = self.layout.origin(span.sample, 0);
+        let channel_stride = self.layout.channel_stride();
+        assert!(stage.len() == self.layout.channels(), "the stage has a row per class");
+        let element = |class: usize, offset: isize| {
+            data.wrapping_add(origin).wrapping_offset(channel_stride * class as isize + offset)
+        };
+        if self.unit && span.is_whole() {
+            for (class, row) in stage.iter_mut().enumerate() {
+                let first = element(class, span.voxel as isize);
+                for vector in 0..BLOCK / LANES {
+                    // SAFETY: voxels and class lie in the view, whose bounds were checked when it was made.
+                    let from = unsafe { &*first.wrapping_add(vector * LANES).cast::<[E; LANES]>() };
+                    lanes.store(row.vector_mut(vector), E::load(lanes, from));
+                }
+            }
+            return;
+        }
+        self.walk.runs(span.voxels(), |voxel, offset, length, stride| {
+            let place = span.inside.start + voxel - span.voxel;
+            for (class, row) in stage.iter_mut().enumerate() {
+                let first = element(class, offset);
+                for (i, to) in row.0[place..place + length].iter_mut().enumerate() {
+                    // SAFETY: as above.
+                    *to = unsafe { first.wrapping_offset(stride * i as isize).read() }.widen();
+                }
+            }
+        });
+    }
+}
