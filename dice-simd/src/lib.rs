@@ -37,8 +37,8 @@ mod tile;
 
 pub use dice_core as core;
 pub use dice_core::{
-    Activation, Confusion, Cotangent, Dense, Error, Evaluation, Grouping, Labels, LossHead, NonFinite, Problem, Reduction, Request,
-    Statistics, Target, View, ViewMut, half, loss,
+    Activation, Confusion, Cotangent, Dense, Error, Evaluation, Grouping, Labels, LossHead, NonFinite, Problem,
+    Reduction, Request, Statistics, Target, View, ViewMut, half, loss,
 };
 pub use element::{Arithmetic, Float};
 pub use engine::{DefaultExecutor, Engine, Gradient};

@@ -108,16 +108,18 @@ impl<'a> Sink<'a> {
         let classes = self.layout.channels();
         assert!(stage.rows.len() == classes, "the stage has a row per class");
         let borrowed = PhantomData;
-        if self.unit && span.is_whole() && self.mode != Mode::Accumulate {
-            if let Some(data) = R::borrow(self.elements) {
-                let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
-                let stride = self.layout.channel_stride();
-                let aligned =
-                    first.addr().is_multiple_of(LINE) && (stride.unsigned_abs() * size_of::<R>()).is_multiple_of(LINE);
-                let stream = self.mode == Mode::Stream;
-                if aligned || !stream {
-                    return SinkBlock { first, stride, classes, stream, staged: false, borrowed };
-                }
+        if self.unit
+            && span.is_whole()
+            && self.mode != Mode::Accumulate
+            && let Some(data) = R::borrow(self.elements)
+        {
+            let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
+            let stride = self.layout.channel_stride();
+            let aligned =
+                first.addr().is_multiple_of(LINE) && (stride.unsigned_abs() * size_of::<R>()).is_multiple_of(LINE);
+            let stream = self.mode == Mode::Stream;
+            if aligned || !stream {
+                return SinkBlock { first, stride, classes, stream, staged: false, borrowed };
             }
         }
         let first = stage.rows.as_mut_ptr().cast::<R>().wrapping_add(MOST_WAITING);

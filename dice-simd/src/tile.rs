@@ -116,7 +116,11 @@ mod tests {
                     let tile = tiles.claim().unwrap();
                     assert_eq!(tile.voxels.start / TILE_VOXELS, (tile.voxels.end - 1) / TILE_VOXELS);
                     for span in tile.spans() {
-                        assert_eq!((span.voxel + offset) % BLOCK, span.inside.start, "a voxel has its place in the block");
+                        assert_eq!(
+                            (span.voxel + offset) % BLOCK,
+                            span.inside.start,
+                            "a voxel has its place in the block"
+                        );
                         assert_eq!(span.is_whole(), span.inside == (0..BLOCK));
                         seen.extend(span.voxels().map(|voxel| (span.sample, voxel)));
                     }

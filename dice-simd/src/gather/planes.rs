@@ -98,7 +98,8 @@ impl<'a> Planes<'a> {
         span: &Span,
         weights: Option<&Row<L::R>>,
     ) -> Rows<'s, L::R> {
-        let borrowed = if self.unit && span.is_whole() && weights.is_none() { L::R::borrow(self.elements) } else { None };
+        let borrowed =
+            if self.unit && span.is_whole() && weights.is_none() { L::R::borrow(self.elements) } else { None };
         if let Some(data) = borrowed {
             let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
             let (stride, classes) = (self.layout.channel_stride(), self.layout.channels());

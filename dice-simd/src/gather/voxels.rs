@@ -53,9 +53,7 @@ impl<'a> Voxels<'a> {
             None => return Ok(()),
             Some((index, Bad::Label(label))) => Error::LabelOutOfRange { index, label, classes },
             Some((index, Bad::Prediction(label))) => Error::PredictionOutOfRange { index, label, classes },
-            Some((index, Bad::Weight(value))) => {
-                Error::Weight { what: "voxel weights", index, value: value.into() }
-            }
+            Some((index, Bad::Weight(value))) => Error::Weight { what: "voxel weights", index, value: value.into() },
         })
     }
 
@@ -191,7 +189,14 @@ impl<R: Real> Kernel for ReadVoxels<'_, R> {
 
 /// Reads the voxels of a span from channel 0 of a tensor.
 #[inline(always)]
-fn read_row<T: Copy, U>(data: &[T], layout: &Layout, walk: &Walk, span: &Span, row: &mut [U; BLOCK], convert: impl Fn(T) -> U) {
+fn read_row<T: Copy, U>(
+    data: &[T],
+    layout: &Layout,
+    walk: &Walk,
+    span: &Span,
+    row: &mut [U; BLOCK],
+    convert: impl Fn(T) -> U,
+) {
     let origin = layout.origin(span.sample, 0);
     if span.is_whole() && walk.uniform_stride() == Some(1) {
         let from: &[T; BLOCK] = data[origin + span.voxel..].first_chunk().expect("the view holds the block");

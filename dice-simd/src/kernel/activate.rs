@@ -19,12 +19,7 @@ pub(super) trait Activate {
     const COUPLED: bool;
 
     /// Computes e of every class, and r, for the four vectors of a block; the number of classes is `e.len()`.
-    fn activate<L: Lanes, const GROUP: usize>(
-        lanes: L,
-        logits: Rows<'_, L::R>,
-        e: &mut [Row<L::R>],
-        r: &mut Row<L::R>,
-    );
+    fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_, L::R>, e: &mut [Row<L::R>], r: &mut Row<L::R>);
 
     /// ∂p/∂z of an uncoupled activation, from e and r of one class.
     fn slope<L: Lanes>(lanes: L, e: L::F, r: L::F) -> L::F;

@@ -187,13 +187,7 @@ impl<R: Real> StatisticsPass<'_, R> {
 
 /// Adds a block of labels in which every voxel counts alike, class by class; p = e · r.
 #[inline(always)]
-fn add_labels<L: Lanes>(
-    lanes: L,
-    e: &[Row<L::R>],
-    r: &Row<L::R>,
-    channels: &Row<i32>,
-    sums: &mut [ClassSums<L::R>],
-) {
+fn add_labels<L: Lanes>(lanes: L, e: &[Row<L::R>], r: &Row<L::R>, channels: &Row<i32>, sums: &mut [ClassSums<L::R>]) {
     for (class, (e, sums)) in e.iter().zip(sums).enumerate() {
         let class = lanes.splat_i(class as i32);
         let mut count = lanes.load_i(&sums.count);

@@ -172,7 +172,7 @@ fn pin_pd([mut a, mut b, mut c, mut d]: [__m256d; 4]) -> [__m256d; 4] {
     // SAFETY: no instruction at all.
     unsafe {
         asm!("/* {0} {1} {2} {3} */", inout(ymm_reg) a, inout(ymm_reg) b, inout(ymm_reg) c, inout(ymm_reg) d,
-            options(nomem, nostack, preserves_flags))
+            options(nomem, nostack, preserves_flags));
     };
     [a, b, c, d]
 }
@@ -183,7 +183,9 @@ fn pin_pd([mut a, mut b, mut c, mut d]: [__m256d; 4]) -> [__m256d; 4] {
 fn widen_f16(bits: __m128i) -> __m256 {
     let x: __m256;
     // SAFETY: `Avx2::new` found F16C.
-    unsafe { asm!("vcvtph2ps {0}, {1}", out(ymm_reg) x, in(xmm_reg) bits, options(pure, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("vcvtph2ps {0}, {1}", out(ymm_reg) x, in(xmm_reg) bits, options(pure, nomem, nostack, preserves_flags));
+    };
     x
 }
 
@@ -193,7 +195,9 @@ fn widen_f16(bits: __m128i) -> __m256 {
 fn narrow_f16(x: __m256) -> __m128i {
     let bits: __m128i;
     // SAFETY: `Avx2::new` found F16C.
-    unsafe { asm!("vcvtps2ph {0}, {1}, 0", out(xmm_reg) bits, in(ymm_reg) x, options(pure, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("vcvtps2ph {0}, {1}, 0", out(xmm_reg) bits, in(ymm_reg) x, options(pure, nomem, nostack, preserves_flags));
+    };
     bits
 }
 

@@ -136,7 +136,9 @@ macro_rules! arithmetic {
 fn widen_f16(bits: uint16x4_t) -> float32x4_t {
     let x: float32x4_t;
     // SAFETY: every aarch64 CPU has it.
-    unsafe { asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) x, in(vreg) bits, options(pure, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("fcvtl {0:v}.4s, {1:v}.4h", out(vreg) x, in(vreg) bits, options(pure, nomem, nostack, preserves_flags));
+    };
     x
 }
 
@@ -145,7 +147,9 @@ fn widen_f16(bits: uint16x4_t) -> float32x4_t {
 fn narrow_f16(x: float32x4_t) -> uint16x4_t {
     let bits: uint16x4_t;
     // SAFETY: every aarch64 CPU has it.
-    unsafe { asm!("fcvtn {0:v}.4h, {1:v}.4s", out(vreg) bits, in(vreg) x, options(pure, nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("fcvtn {0:v}.4h, {1:v}.4s", out(vreg) bits, in(vreg) x, options(pure, nomem, nostack, preserves_flags));
+    };
     bits
 }
 
@@ -161,7 +165,7 @@ impl Lanes for Neon<f32> {
         // SAFETY: no instruction; the registers stay as they are.
         unsafe {
             asm!("/* {0} {1} {2} {3} */", inout(vreg) a, inout(vreg) b, inout(vreg) c, inout(vreg) d,
-                options(nomem, nostack, preserves_flags))
+                options(nomem, nostack, preserves_flags));
         };
         [a, b, c, d]
     }
