@@ -1,57 +1,84 @@
-//! Criterion benches of the passes: every level, 2, 4 and 14 classes, channels first and last, in the L2 cache and far beyond
-//! the last one. Each checks its answer against the textbook reference, or the scalar level, before it is timed.
+//! Criterion benches of every pass: each level, 2, 4 and 14 classes, every element type, channels first and last, in the L2 cache
+//! and far beyond the last one. Each checks its answer against the scalar level before it is timed.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use dice_bench::volume::Volume;
-use dice_simd::core::loss::GeneralizedDice;
-use dice_simd::core::{LossHead, Problem, View, ViewMut, reference};
-use dice_simd::{Engine, Isa};
 use std::hint::black_box;
 
-/// Agreement of the loss with the reference.
-const LOSS_TOLERANCE: f64 = 1e-6;
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use dice_bench::data::{self, Aligned, Data, Element, Order};
+use dice_simd::core::half::{bf16, f16};
+use dice_simd::core::loss::GeneralizedDice;
+use dice_simd::core::{Problem, View};
+use dice_simd::{Engine, Isa};
+
+/// Agreement of the portable level with the others.
+const PORTABLE_TOLERANCE: f64 = 1e-6;
 
 fn passes(criterion: &mut Criterion) {
     for classes in [2, 4, 14] {
-        for (resident, side) in [("l2", 16), ("dram", 160)] {
-            let volume = Volume::random([1, classes, side, side, side]);
-            let last = volume.channels_last();
-            let layouts = [
-                ("first", View::channels_first(&volume.logits, &volume.shape)),
-                ("last", View::channels_last(&last, &volume.shape)),
-            ];
-            for (layout, logits) in layouts {
-                let logits = logits.expect("the volume is compact");
-                bench_layout(criterion, &volume, &logits, &format!("{resident}/{layout}/C{classes}"));
+        for (resident, voxels) in [("l2", 4096), ("dram", 160 * 160 * 160)] {
+            for order in [Order::ChannelsFirst, Order::ChannelsLast] {
+                bench::<f32>(criterion, resident, classes, voxels, order);
+                bench::<f64>(criterion, resident, classes, voxels, order);
+                bench::<f16>(criterion, resident, classes, voxels, order);
+                bench::<bf16>(criterion, resident, classes, voxels, order);
             }
+            confusion(criterion, resident, classes, voxels);
         }
     }
 }
 
-fn bench_layout(criterion: &mut Criterion, volume: &Volume, logits: &View<'_, f32>, name: &str) {
-    let problem = Problem::new(volume.labels().expect("the volume is compact"));
-    let loss = GeneralizedDice::default();
-    let in_f64 = reference::statistics(logits, &problem, loss.request()).and_then(|sums| loss.evaluate(&sums));
-    let expected = in_f64.expect("the problem is sound").value();
-    let mut memory = vec![0.0_f32; volume.logits.len()];
-    for isa in Isa::available().filter(|&isa| isa != Isa::Scalar) {
-        let engine = Engine::new().with_isa(isa).expect("it is available");
-        let evaluation = engine.value(logits, &problem, &loss).expect("the problem is sound");
-        assert!((evaluation.value() - expected).abs() <= LOSS_TOLERANCE, "{isa} {name}: wrong loss");
-        let checked = Problem { labels_checked: true, ..problem };
+fn levels() -> impl Iterator<Item = Isa> {
+    Isa::available().filter(|&isa| isa != Isa::Scalar)
+}
 
-        let mut group = criterion.benchmark_group(name);
-        group.sample_size(10);
-        group.throughput(Throughput::Elements(volume.logits.len() as u64));
+fn engine(isa: Isa) -> Engine {
+    Engine::new().with_isa(isa).expect("it is available")
+}
+
+fn bench<T: Element>(criterion: &mut Criterion, resident: &str, classes: usize, voxels: usize, order: Order) {
+    let labels = data::labels(Data::Random, classes, voxels);
+    let logits = data::logits::<T>(Data::Random, classes, order, &labels);
+    let mut memory = Aligned::<T>::new(logits.len());
+    let z = data::view(&logits, classes, order).expect("the volume is compact");
+    let problem = Problem::new(View::label_map(&labels, &[1, voxels]).expect("the map is compact"));
+    let checked = Problem { labels_checked: true, ..problem };
+    let loss = GeneralizedDice::default();
+    let expected = engine(Isa::Scalar).value(&z, &problem, &loss).expect("the problem is sound");
+    let mut group = criterion.benchmark_group(format!("{resident}/{}/{}/C{classes}", T::NAME, order.name()));
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(logits.len() as u64));
+    for isa in levels() {
+        let engine = engine(isa);
+        let found = engine.value(&z, &problem, &loss).expect("the problem is sound");
+        let tolerance = if isa.is_exact() { 0.0 } else { PORTABLE_TOLERANCE };
+        assert!((found.value() - expected.value()).abs() <= tolerance, "{isa}: wrong loss");
         group.bench_function(BenchmarkId::new("value", isa), |bencher| {
-            bencher.iter(|| black_box(engine.statistics(logits, &problem, loss.request())));
+            bencher.iter(|| black_box(engine.value(&z, &problem, &loss)));
         });
         group.bench_function(BenchmarkId::new("pullback", isa), |bencher| {
-            let mut gradient = ViewMut::channels_first(&mut memory, &volume.shape).expect("the volume is compact");
-            bencher.iter(|| engine.pullback(logits, &checked, &evaluation.cotangent, &[1.0], &mut gradient));
+            let mut gradient = data::view_mut(&mut memory, classes, order).expect("the volume is compact");
+            bencher.iter(|| engine.pullback(&z, &checked, &found.cotangent, &[1.0], &mut gradient));
         });
-        group.finish();
     }
+    group.finish();
+}
+
+fn confusion(criterion: &mut Criterion, resident: &str, classes: usize, voxels: usize) {
+    let [truth, prediction] = [Data::Random, Data::Brain].map(|data| data::labels(data, classes, voxels));
+    let problem = Problem::new(View::label_map(&truth, &[1, voxels]).expect("the map is compact"));
+    let map = View::label_map(&prediction, &[1, voxels]).expect("the map is compact");
+    let expected = engine(Isa::Scalar).confusion_of_labels(map, classes, &problem).expect("the maps are sound");
+    let mut group = criterion.benchmark_group(format!("{resident}/u8/confusion/C{classes}"));
+    group.sample_size(10);
+    group.throughput(Throughput::Bytes(2 * voxels as u64));
+    for isa in levels() {
+        let engine = engine(isa);
+        assert_eq!(engine.confusion_of_labels(map, classes, &problem).as_ref(), Ok(&expected), "{isa}: wrong counts");
+        group.bench_function(BenchmarkId::new("confusion", isa), |bencher| {
+            bencher.iter(|| black_box(engine.confusion_of_labels(map, classes, &problem)));
+        });
+    }
+    group.finish();
 }
 
 criterion_group!(benches, passes);

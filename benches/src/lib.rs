@@ -1,27 +1,53 @@
-//! What the benchmarks share: the limits of the machine, test volumes, and the clock.
+//! What the benchmarks share: the limits of the machine, the data, the clock, and reports that can be compared.
 
+pub mod data;
+pub mod machine;
 pub mod memory;
-pub mod volume;
+pub mod report;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-/// Seconds that each of several tasks takes: the median of `rounds` rounds, in each of which every task runs once, so that a
-/// slow spell of the machine falls on all of them alike.
-pub fn medians<const N: usize>(rounds: usize, mut tasks: [&mut dyn FnMut(); N]) -> [f64; N] {
-    let mut times: [Vec<f64>; N] = std::array::from_fn(|_| Vec::with_capacity(rounds));
-    // One round to touch every page and to start every thread.
-    for task in &mut tasks {
+/// How long a measurement may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// All rounds together, if the fewest rounds fit.
+    pub time: Duration,
+    /// The fewest rounds.
+    pub least: usize,
+    /// The most rounds.
+    pub most: usize,
+}
+
+/// Shorter measurements are repeated until they take as long.
+const SHORTEST: Duration = Duration::from_millis(2);
+
+/// Median seconds that each of several tasks takes. In each round every task runs once, so that a slow spell of the machine
+/// falls on all of them alike; a first round touches every page and starts every thread.
+pub fn medians(budget: Budget, tasks: &mut [&mut dyn FnMut()]) -> Vec<f64> {
+    let mut estimates = Vec::new();
+    for task in &mut *tasks {
         task();
+        let start = Instant::now();
+        task();
+        estimates.push(start.elapsed().max(Duration::from_nanos(20)));
     }
+    let repeats: Vec<u32> = estimates.iter().map(|once| SHORTEST.div_duration_f64(*once).ceil() as u32).collect();
+    let round: Duration = estimates.iter().zip(&repeats).map(|(&once, &repeats)| once * repeats).sum();
+    let rounds = (budget.time.div_duration_f64(round) as usize).clamp(budget.least, budget.most);
+    let mut times = vec![Vec::with_capacity(rounds); tasks.len()];
     for _ in 0..rounds {
-        for (task, times) in tasks.iter_mut().zip(&mut times) {
+        for ((task, times), &repeats) in tasks.iter_mut().zip(&mut times).zip(&repeats) {
             let start = Instant::now();
-            task();
-            times.push(start.elapsed().as_secs_f64());
+            for _ in 0..repeats {
+                task();
+            }
+            times.push(start.elapsed().as_secs_f64() / f64::from(repeats));
         }
     }
-    times.map(|mut times| {
-        times.sort_unstable_by(f64::total_cmp);
-        times[times.len() / 2]
-    })
+    times.into_iter().map(median).collect()
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_unstable_by(f64::total_cmp);
+    times[times.len() / 2]
 }

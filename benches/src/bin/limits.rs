@@ -1,60 +1,249 @@
 //! The passes as shares of what the machine's memory allows, measured in the same run.
 
-use dice_bench::volume::Volume;
-use dice_bench::{medians, memory};
-use dice_simd::core::loss::GeneralizedDice;
-use dice_simd::core::{LossHead, Problem, ViewMut};
-use dice_simd::{Engine, Isa};
+use std::error::Error as StdError;
 use std::hint::black_box;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-const ROUNDS: usize = 9;
+use clap::Parser;
+use dice_bench::data::{self, Aligned, Data, Element, Order};
+use dice_bench::machine::Machine;
+use dice_bench::report::{self, Case, Report, Row, SCHEMA};
+use dice_bench::{Budget, medians, memory};
+use dice_simd::core::half::{bf16, f16};
+use dice_simd::core::loss::GeneralizedDice;
+use dice_simd::core::{Error, Problem, View};
+use dice_simd::{Engine, Isa};
 
-fn main() -> Result<(), dice_simd::core::Error> {
-    println!("{} threads, median of {ROUNDS} rounds, random data beyond the caches", rayon::current_num_threads());
-    println!(
-        "{:8} {:>3} {:>18}  {:>8} {:>8} {:>6}  {:>8} {:>6}  {:>8} {:>6}",
-        "isa", "C", "shape", "read ms", "value ms", "share", "grad ms", "share", "both ms", "share"
-    );
-    // Four times the last-level cache: less than that may stay in it from one round to the next.
-    let logits = 4 * memory::last_level_cache() / size_of::<f32>();
-    for [classes, height, width] in [[2, 256, 256], [4, 192, 192], [14, 128, 128], [32, 128, 128]] {
-        let shape = [1, classes, logits.div_ceil(classes * height * width), height, width];
-        let volume = Volume::random(shape);
-        let (logits, problem) = (volume.logits()?, Problem::new(volume.labels()?));
-        let loss = GeneralizedDice::default();
-        for isa in Isa::available().filter(|&isa| isa != Isa::Scalar) {
-            let engine = Engine::new().with_isa(isa).expect("it is available");
-            let cotangent = loss.evaluate(&engine.statistics(&logits, &problem, loss.request())?)?.cotangent;
-            let checked = Problem { labels_checked: true, ..problem };
-            let mut copy = vec![0.0_f32; volume.logits.len()];
-            let mut gradient = vec![0.0_f32; volume.logits.len()];
-            let mut gradient = ViewMut::channels_first(&mut gradient, &shape)?;
-            let bytes = volume.bytes_read() as f64 / size_of_val(&volume.logits[..]) as f64;
-            let [read, copied, value, grad] = medians(
-                ROUNDS,
-                [
-                    &mut || _ = black_box(memory::read(&volume.logits)),
-                    &mut || memory::read_and_stream(&volume.logits, &mut copy),
-                    &mut || _ = black_box(engine.statistics(&logits, &problem, loss.request())),
-                    &mut || engine.pullback(&logits, &checked, &cotangent, &[1.0], &mut gradient).expect("it fits"),
-                ],
-            );
-            // The limits for logits and labels, from those for logits alone.
-            let (read, copied) = (read * bytes, copied * (bytes + 1.0) / 2.0);
-            println!(
-                "{isa:8} {:3} {:>18}  {:8.2} {:8.2} {:6.2}  {:8.2} {:6.2}  {:8.2} {:6.2}   {:.1} GB/s",
-                shape[1],
-                format!("{:?}", &shape[2..]),
-                read * 1e3,
-                value * 1e3,
-                read / value,
-                grad * 1e3,
-                copied / grad,
-                (value + grad) * 1e3,
-                (read + copied) / (value + grad),
-                volume.bytes_read() as f64 / read / 1e9,
-            );
-        }
+/// Measures the limits of this machine, then the library, and prints each as a share of its limit.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Volumes beyond the caches, f32, channels first, all threads; at most 40 s.
+    #[arg(long)]
+    quick: bool,
+    /// Store the measurements.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Draw the shares.
+    #[arg(long)]
+    svg: Option<PathBuf>,
+}
+
+/// What lies where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Resident {
+    L2,
+    L3,
+    Dram,
+}
+
+/// Measurements that share data and limits: every instruction set is measured on it.
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    classes: usize,
+    dtype: Dtype,
+    order: Order,
+    threads: usize,
+    data: Data,
+    resident: Resident,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dtype {
+    F32,
+    F64,
+    F16,
+    Bf16,
+    /// Two label maps.
+    Labels,
+}
+
+const CLASSES: [usize; 4] = [2, 4, 14, 32];
+
+fn main() -> Result<(), Box<dyn StdError>> {
+    let options = Options::parse();
+    let machine = Machine::this();
+    let groups = plan(&machine, options.quick);
+    let budget = if options.quick {
+        Budget { time: Duration::from_millis(1200), least: 2, most: 9 }
+    } else {
+        Budget { time: Duration::from_secs(4), least: 5, most: 25 }
+    };
+    eprintln!("{}, {} threads, {} measurements", machine.cpu, machine.cores, groups.len());
+    println!("{}", Report::HEADER);
+    let mut bench = Bench { machine, budget, started: Instant::now(), rows: Vec::new() };
+    for (i, group) in groups.iter().enumerate() {
+        eprint!("\r{}/{} {:.0} s ", i + 1, groups.len(), bench.started.elapsed().as_secs_f64());
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(group.threads).build()?;
+        pool.install(|| bench.run(group))?;
+    }
+    eprintln!("\r{:.0} s", bench.started.elapsed().as_secs_f64());
+    let report = Report { schema: SCHEMA, machine: bench.machine, rows: bench.rows };
+    if let Some(path) = &options.json {
+        report.store(path)?;
+    }
+    if let Some(path) = &options.svg {
+        report::svg(&[("this machine".to_owned(), report)], path)?;
     }
     Ok(())
+}
+
+/// All measurements: everything for the plain form beyond the caches, and every other dimension along one line through it.
+fn plan(machine: &Machine, quick: bool) -> Vec<Group> {
+    let all = machine.cores;
+    let plain = |classes, data| Group {
+        classes,
+        dtype: Dtype::F32,
+        order: Order::ChannelsFirst,
+        threads: all,
+        data,
+        resident: Resident::Dram,
+    };
+    let mut groups = Vec::new();
+    let kinds: &[Data] = if quick { &[Data::Random, Data::Brain] } else { &Data::ALL };
+    for classes in CLASSES {
+        groups.extend(kinds.iter().map(|&data| plain(classes, data)));
+        let base = plain(classes, Data::Random);
+        if !quick {
+            let mut threads = vec![1, all / 2];
+            threads.retain(|&threads| threads > 0 && threads < all);
+            threads.dedup();
+            groups.extend(threads.into_iter().map(|threads| Group { threads, ..base }));
+            groups.push(Group { threads: 1, resident: Resident::L2, ..base });
+            groups.push(Group { resident: Resident::L3, ..base });
+            for dtype in [Dtype::F16, Dtype::Bf16, Dtype::F64] {
+                groups.push(Group { dtype, ..base });
+            }
+            for dtype in [Dtype::F32, Dtype::F16, Dtype::Bf16, Dtype::F64] {
+                groups.push(Group { dtype, order: Order::ChannelsLast, ..base });
+            }
+        }
+        for &data in kinds.iter().filter(|&&data| data != Data::Confident) {
+            groups.push(Group { dtype: Dtype::Labels, ..plain(classes, data) });
+        }
+    }
+    groups
+}
+
+struct Bench {
+    machine: Machine,
+    budget: Budget,
+    started: Instant,
+    rows: Vec<Row>,
+}
+
+impl Bench {
+    fn run(&mut self, group: &Group) -> Result<(), Error> {
+        match group.dtype {
+            Dtype::F32 => self.passes::<f32>(group),
+            Dtype::F64 => self.passes::<f64>(group),
+            Dtype::F16 => self.passes::<f16>(group),
+            Dtype::Bf16 => self.passes::<bf16>(group),
+            Dtype::Labels => self.confusion(group),
+        }
+    }
+
+    /// Bytes of the prediction.
+    fn bytes(&self, group: &Group) -> usize {
+        match group.resident {
+            // Logits, labels and gradient of a thread in half of its cache.
+            Resident::L2 => self.machine.level_2() / 5 * group.threads,
+            Resident::L3 => (self.machine.last_level() / 6).min(64 << 20),
+            // Less than four times the last-level cache may stay in it from one round to the next.
+            Resident::Dram => 4 * self.machine.last_level(),
+        }
+    }
+
+    fn passes<T: Element>(&mut self, group: &Group) -> Result<(), Error> {
+        let &Group { classes, order, data, resident, .. } = group;
+        let voxels = (self.bytes(group) / size_of::<T>() / classes).next_multiple_of(64);
+        let labels = data::labels(data, classes, voxels);
+        let logits = data::logits::<T>(data, classes, order, &labels);
+        let mut gradient = Aligned::<T>::new(logits.len());
+        let z = data::view(&logits, classes, order)?;
+        let problem = Problem::new(View::label_map(&labels, &[1, voxels])?);
+        let loss = GeneralizedDice::default();
+        let isas: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::Scalar).collect();
+
+        let stream = resident == Resident::Dram;
+        let mut seconds = Vec::new();
+        for &isa in &isas {
+            let engine = Engine::new().with_isa(isa).expect("it is available");
+            let gradient = std::cell::RefCell::new(&mut gradient);
+            let times = medians(
+                self.budget,
+                &mut [
+                    &mut || _ = black_box(memory::read(&logits)),
+                    &mut || memory::copy(&logits, &mut gradient.borrow_mut(), stream),
+                    &mut || _ = black_box(engine.value(&z, &problem, &loss).expect("the problem is sound")),
+                    &mut || {
+                        let mut gradient = gradient.borrow_mut();
+                        let mut view = data::view_mut(&mut gradient, classes, order).expect("it is compact");
+                        black_box(engine.value_and_grad(&z, &problem, &loss, &mut view).expect("the problem is sound"));
+                    },
+                ],
+            );
+            seconds.push((isa, [times[0], times[1]], [times[2], times[3]]));
+        }
+        // Compulsory bytes, and the limits with the labels, from those measured without them.
+        let prediction = size_of_val(&*logits) as f64;
+        let input = prediction + voxels as f64;
+        for (isa, [read, copy], [value, both]) in seconds {
+            let read = read * input / prediction;
+            let copy = copy * (input + prediction) / (2.0 * prediction);
+            self.push(group, T::NAME, "value", isa, voxels, [input, value, read]);
+            self.push(group, T::NAME, "value_and_grad", isa, voxels, [2.0 * input + prediction, both, read + copy]);
+        }
+        Ok(())
+    }
+
+    fn confusion(&mut self, group: &Group) -> Result<(), Error> {
+        let &Group { classes, data, .. } = group;
+        // Both maps together as large as a prediction is elsewhere.
+        let voxels = (self.bytes(group) / 2).next_multiple_of(64);
+        let truth = data::labels(data, classes, voxels);
+        let mut prediction = data::labels(data, classes, voxels);
+        // Every tenth voxel is wrong, but for random labels, which agree by chance.
+        let shift = if data == Data::Random { 1 } else { 10 };
+        prediction.iter_mut().step_by(shift).for_each(|label| *label = (*label + 1) % classes as u8);
+        let map = View::label_map(&prediction, &[1, voxels])?;
+        let problem = Problem::new(View::label_map(&truth, &[1, voxels])?);
+        for isa in Isa::available().filter(|&isa| isa != Isa::Scalar) {
+            let engine = Engine::new().with_isa(isa).expect("it is available");
+            let times = medians(
+                self.budget,
+                &mut [&mut || _ = black_box(memory::read_both(&truth, &prediction)), &mut || {
+                    black_box(engine.confusion_of_labels(map, classes, &problem).expect("the maps are sound"));
+                }],
+            );
+            self.push(group, "u8", "confusion", isa, voxels, [2.0 * voxels as f64, times[1], times[0]]);
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, group: &Group, dtype: &str, pass: &str, isa: Isa, voxels: usize, numbers: [f64; 3]) {
+        let case = Case {
+            pass: pass.to_owned(),
+            classes: group.classes,
+            voxels,
+            dtype: dtype.to_owned(),
+            layout: group.order.name().to_owned(),
+            isa: isa.to_string(),
+            threads: group.threads,
+            data: group.data.name().to_owned(),
+            resident: match group.resident {
+                Resident::L2 => "l2",
+                Resident::L3 => "l3",
+                Resident::Dram => "dram",
+            }
+            .to_owned(),
+        };
+        let [bytes, seconds, limit] = numbers;
+        let row = Row::new(case, bytes, seconds, limit);
+        eprint!("\r");
+        println!("{}", row.line());
+        std::io::stdout().flush().expect("standard output can be written to");
+        self.rows.push(row);
+    }
 }

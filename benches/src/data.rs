@@ -1,0 +1,205 @@
+//! Logits and labels to run on.
+
+use std::ops::{Deref, DerefMut};
+
+use dice_data::Brain;
+use dice_simd::core::half::{bf16, f16};
+use dice_simd::core::{Error, View, ViewMut};
+use dice_simd::{Arithmetic, Float};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// What the logits and labels look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Data {
+    /// Nothing that a branch predictor could learn.
+    Random,
+    /// Gaps of 20 to 100 between the logits of a voxel.
+    Confident,
+    /// One label everywhere.
+    Background,
+    /// The labels of the embedded brain, tiled, and logits that mostly agree with them.
+    Brain,
+}
+
+impl Data {
+    /// All kinds.
+    pub const ALL: [Self; 4] = [Self::Random, Self::Confident, Self::Background, Self::Brain];
+
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Confident => "confident",
+            Self::Background => "background",
+            Self::Brain => "brain",
+        }
+    }
+}
+
+/// Which axis of a tensor lies densest in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// `[N, C, D, H, W]`.
+    ChannelsFirst,
+    /// `[N, D, H, W, C]`.
+    ChannelsLast,
+}
+
+impl Order {
+    /// The name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ChannelsFirst => "channels_first",
+            Self::ChannelsLast => "channels_last",
+        }
+    }
+}
+
+/// An element type of predictions.
+pub trait Element: Float<Arithmetic: Arithmetic> + Copy + Default {
+    /// The name in reports.
+    const NAME: &str;
+
+    /// The nearest one.
+    fn from_f32(x: f32) -> Self;
+}
+
+impl Element for f32 {
+    const NAME: &str = "f32";
+    fn from_f32(x: f32) -> Self {
+        x
+    }
+}
+
+impl Element for f64 {
+    const NAME: &str = "f64";
+    fn from_f32(x: f32) -> Self {
+        x.into()
+    }
+}
+
+impl Element for f16 {
+    const NAME: &str = "f16";
+    fn from_f32(x: f32) -> Self {
+        Self::from_f32(x)
+    }
+}
+
+impl Element for bf16 {
+    const NAME: &str = "bf16";
+    fn from_f32(x: f32) -> Self {
+        Self::from_f32(x)
+    }
+}
+
+/// Memory aligned to a cache line, as the frameworks' allocators give it.
+#[derive(Debug)]
+pub struct Aligned<T> {
+    memory: Vec<T>,
+    start: usize,
+    len: usize,
+}
+
+impl<T: Copy + Default> Aligned<T> {
+    /// `len` zeros.
+    pub fn new(len: usize) -> Self {
+        let memory = vec![T::default(); len + 64];
+        let start = memory.as_ptr().align_offset(64);
+        Self { memory, start, len }
+    }
+}
+
+impl<T> Deref for Aligned<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.memory[self.start..][..self.len]
+    }
+}
+
+impl<T> DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.memory[self.start..][..self.len]
+    }
+}
+
+/// A number below 2^32 for an index, without a pattern.
+fn hash(index: usize) -> u32 {
+    let mut x = index as u64 ^ 0x9e37_79b9_7f4a_7c15;
+    x = (x ^ x >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    x = (x ^ x >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    (x >> 32) as u32
+}
+
+/// Voxels that a thread fills at a time.
+const CHUNK: usize = 1 << 14;
+
+/// `voxels` labels of `classes` classes.
+///
+/// # Panics
+/// If the embedded brain cannot be unpacked.
+pub fn labels(data: Data, classes: usize, voxels: usize) -> Aligned<u8> {
+    let mut labels = Aligned::new(voxels);
+    let brain = if data == Data::Brain { Brain::load().expect("the embedded files are sound").tissues } else { vec![] };
+    labels.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, labels)| {
+        for (i, label) in labels.iter_mut().enumerate() {
+            let voxel = chunk * CHUNK + i;
+            *label = match data {
+                Data::Random | Data::Confident => (hash(voxel) as usize % classes) as u8,
+                Data::Background => 0,
+                Data::Brain => brain[voxel % brain.len()].min((classes - 1) as u8),
+            };
+        }
+    });
+    labels
+}
+
+/// Logits for these labels.
+pub fn logits<T: Element>(data: Data, classes: usize, order: Order, labels: &[u8]) -> Aligned<T> {
+    let voxels = labels.len();
+    let mut logits = Aligned::new(classes * voxels);
+    logits.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, logits)| {
+        for (i, logit) in logits.iter_mut().enumerate() {
+            let index = chunk * CHUNK + i;
+            let (class, voxel) = match order {
+                Order::ChannelsFirst => (index / voxels, index % voxels),
+                Order::ChannelsLast => (index % classes, index / classes),
+            };
+            let uniform = hash(index) as f32 / u32::MAX as f32;
+            let right = usize::from(labels[voxel]) == class;
+            *logit = T::from_f32(match data {
+                Data::Random | Data::Background => 4.0 * uniform - 2.0,
+                Data::Confident if right => 0.0,
+                Data::Confident => -20.0 - 80.0 * uniform,
+                Data::Brain => uniform + if right { 3.0 } else { 0.0 },
+            });
+        }
+    });
+    logits
+}
+
+/// The view of a prediction `[1, C, voxels]`.
+///
+/// # Errors
+/// If the slice is too short.
+pub fn view<T>(data: &[T], classes: usize, order: Order) -> Result<View<'_, T>, Error> {
+    let shape = [1, classes, data.len() / classes];
+    match order {
+        Order::ChannelsFirst => View::channels_first(data, &shape),
+        Order::ChannelsLast => View::channels_last(data, &shape),
+    }
+}
+
+/// The view of a gradient `[1, C, voxels]`.
+///
+/// # Errors
+/// If the slice is too short.
+pub fn view_mut<T>(data: &mut [T], classes: usize, order: Order) -> Result<ViewMut<'_, T>, Error> {
+    let shape = [1, classes, data.len() / classes];
+    match order {
+        Order::ChannelsFirst => ViewMut::channels_first(data, &shape),
+        Order::ChannelsLast => ViewMut::channels_last(data, &shape),
+    }
+}
