@@ -10,7 +10,7 @@
  *   problem.target = &y;
  *   dice_loss loss = DICE_LOSS_INIT;                                 // generalised Dice, this library's defaults
  *   double value;
- *   if (dice_value_and_grad(&z, &problem, &loss, NULL, 0, &value, 1, &g) != DICE_OK)
+ *   if (dice_value_and_grad(&z, &problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &g) != DICE_OK)
  *       fprintf(stderr, "%s\n", dice_last_error());
  *
  * THE THREE STEPS. A loss of this family is a small formula over a few sums over the voxels:
@@ -20,10 +20,21 @@
  * dice_value is 1 + 2, dice_value_and_grad is 1 + 2 + 3. In a training loop forward is 1 + 2 (keep the cotangent) and
  * backward is 3 with the upstream gradient. Tables of parts of a problem, and of several machines, add as integers.
  *
+ * PARTS. Steps 1 and 3 take a problem in parts, in any order. A part is a range of voxels (dice_..._range); a slab of the
+ * volume, as tensors of its own with problem.voxel_offset; or some samples of the batch, as tensors with a smaller shape[0] and
+ * a byte_offset (and sample_weights further on). The tables of ranges and slabs are added with dice_statistics_merge; that of
+ * some samples belongs at their rows of the table of the batch. Step 2 is of the whole table. Step 3 of a range or slab takes
+ * the whole cotangent, that of some samples their rows of it, and their numbers of upstream, where the loss has a row per
+ * sample. The gradient has the bits of the whole however it is cut, and so has the table if the bounds of ranges and slabs,
+ * counted in the whole volume, are multiples of dice_tile_voxels(); with other bounds its sums are rounded otherwise.
+ *
  * NUMBERS. The same input gives the same bits on every level with fused multiply-add (scalar, NEON, AVX2, AVX-512), with any
  * number of threads and in any memory layout, whatever floating-point mode the host has set (it is restored on return). The
  * level DICE_ISA_PORTABLE, for CPUs without fused multiply-add, agrees within 1e-6.
- * Logits that are NaN make the value and the gradient NaN; -infinity is probability 0. A finite input gives finite results.
+ * f64 logits are computed with in f64, all others in f32: f16 and bf16 logits are the f32 numbers that they are. Labels of any
+ * type are the same labels. A gradient is rounded once to its type, after upstream, weights and what is already there.
+ * Logits that are NaN make the value and the gradient NaN; -infinity is probability 0. A finite input gives finite results (a
+ * gradient too large for f16 is infinite there).
  *
  * ERRORS. Every call returns a dice_status, and every pointer and length is checked. On an error, dice_last_error() is a
  * sentence that names what and where, and dice_error_info() has the numbers in it; both belong to the calling thread. All
@@ -39,7 +50,7 @@
  *
  * MEMORY. The library reads and writes only elements of the tensors, but the whole span between the first and the last
  * element of a tensor must be valid memory, and nobody may write to it during a call. The span of an output must not overlap
- * that of an input. Nothing is kept after a call returns.
+ * that of an input, but the gradient may take the place of the logits: see dice_pullback. Nothing is kept after a call returns.
  */
 #ifndef DICE_H
 #define DICE_H
@@ -72,10 +83,12 @@ enum {
     DICE_UNSUPPORTED = 6,      /* an element type, device or loss that this version does not take */
     DICE_LENGTH = 7,           /* a buffer of the wrong length */
     DICE_LABEL = 8,            /* a label that is neither a class nor ignored; index: the first */
-    DICE_NON_FINITE = 9,       /* a logit without a probability, if problem.error_on_non_finite; index: the first */
+    DICE_NON_FINITE = 9,       /* a logit without a probability, a dense target that is not finite, if
+                                  problem.error_on_non_finite; index: the first */
     DICE_OVERFLOW = 10,        /* a sum beyond 2^159 */
     DICE_UNAVAILABLE = 11,     /* memory for the sums that this machine does not have */
-    DICE_PANIC = 12            /* an error inside the library: please report it */
+    DICE_PANIC = 12,           /* an error inside the library: please report it */
+    DICE_WEIGHT = 13           /* a weight of a voxel or sample that is not from 0 to 1e8; index: the first */
 };
 
 /* A few words for a status; never NULL. */
@@ -88,7 +101,7 @@ typedef struct dice_error {
     size_t struct_size;
     dice_status status; /* of this thread's last call that failed, DICE_OK if none did */
     int32_t reserved;
-    int64_t index;    /* where: of the label in the label map, of the logit, of the axis in the logits; -1 for none */
+    int64_t index;    /* where: of the label or weight in its map, of the logit, of the sample, of the axis; -1 for none */
     int64_t found;    /* what was found there: the label, the extent, the length; -1 for none */
     int64_t expected; /* what is needed: the number of classes, the extent, the length; -1 for none */
 } dice_error;
@@ -99,15 +112,15 @@ dice_status dice_error_info(dice_error *error);
 /* ---------------------------------------------------------------- tensors */
 
 /* Field for field DLPack's DLTensor. Always passed as pointer to const, for outputs too: only what data points to is written.
- *   prediction and gradient  [N, C, spatial...]: 0 to 6 spatial axes in any layout
- *   label map                [N, spatial...] or [N, 1, spatial...]
+ *   logits, gradient, dense target      [N, C, spatial...]: 0 to 6 spatial axes in any layout
+ *   map of labels, of a mask, of weights  [N, spatial...] or [N, 1, spatial...]
  * strides are in elements, NULL for a compact row-major tensor; channels-last is the same shape with other strides. */
 typedef struct dice_device {
     int32_t device_type; /* DICE_CPU */
     int32_t device_id;
 } dice_device;
 typedef struct dice_dtype {
-    uint8_t code; /* DICE_UINT, DICE_FLOAT */
+    uint8_t code; /* DICE_INT ... */
     uint8_t bits;
     uint16_t lanes; /* 1 */
 } dice_dtype;
@@ -121,33 +134,74 @@ typedef struct dice_tensor {
     uint64_t byte_offset;
 } dice_tensor;
 
-enum { DICE_CPU = 1 };                              /* kDLCPU */
-enum { DICE_INT = 0, DICE_UINT = 1, DICE_FLOAT = 2 }; /* kDLInt, kDLUInt, kDLFloat */
+enum { DICE_CPU = 1 }; /* kDLCPU */
+/* kDLInt, kDLUInt, kDLFloat, kDLBfloat, kDLBool. A bool is read as the byte 0 or 1 that it is. */
+enum { DICE_INT = 0, DICE_UINT = 1, DICE_FLOAT = 2, DICE_BFLOAT = 4, DICE_BOOL = 6 };
 
-/* A compact f32 tensor. The library does not write through it where it is an input. */
-static inline dice_tensor dice_f32(const float *data, int32_t ndim, const int64_t *shape) {
-    dice_tensor tensor = {(void *)(uintptr_t)data, {DICE_CPU, 0}, ndim, {DICE_FLOAT, 32, 1}, shape, NULL, 0};
+/* A compact tensor of any type. The library does not write through it where it is an input. */
+static inline dice_tensor dice_compact(const void *data, uint8_t code, uint8_t bits, int32_t ndim, const int64_t *shape) {
+    dice_tensor tensor = {(void *)(uintptr_t)data, {DICE_CPU, 0}, ndim, {code, bits, 1}, shape, NULL, 0};
     return tensor;
 }
 
-/* A compact u8 tensor. */
+/* Compact tensors of one type each; f16 and bf16 by their bits, bool by bytes 0 and 1. */
+static inline dice_tensor dice_f64(const double *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_FLOAT, 64, ndim, shape);
+}
+static inline dice_tensor dice_f32(const float *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_FLOAT, 32, ndim, shape);
+}
+static inline dice_tensor dice_f16(const uint16_t *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_FLOAT, 16, ndim, shape);
+}
+static inline dice_tensor dice_bf16(const uint16_t *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_BFLOAT, 16, ndim, shape);
+}
 static inline dice_tensor dice_u8(const uint8_t *data, int32_t ndim, const int64_t *shape) {
-    dice_tensor tensor = {(void *)(uintptr_t)data, {DICE_CPU, 0}, ndim, {DICE_UINT, 8, 1}, shape, NULL, 0};
-    return tensor;
+    return dice_compact(data, DICE_UINT, 8, ndim, shape);
+}
+static inline dice_tensor dice_i8(const int8_t *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_INT, 8, ndim, shape);
+}
+static inline dice_tensor dice_u16(const uint16_t *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_UINT, 16, ndim, shape);
+}
+static inline dice_tensor dice_i16(const int16_t *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_INT, 16, ndim, shape);
+}
+static inline dice_tensor dice_i32(const int32_t *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_INT, 32, ndim, shape);
+}
+static inline dice_tensor dice_i64(const int64_t *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_INT, 64, ndim, shape);
+}
+static inline dice_tensor dice_bool(const uint8_t *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_BOOL, 8, ndim, shape);
 }
 
 /* ---------------------------------------------------------------- what a prediction is compared with */
 
+/* Every voxel v has a weight m: that of its sample times its own, 0 where the mask or the ignored label takes it out. With g
+ * the target, 0 or 1 for labels, and p the probability, the sums of a class are T = sum m g, S = sum m p, I = sum m g p. A
+ * voxel of weight 0 is never looked at: its logits may be NaN and its label impossible, and its gradient is +0. */
 typedef struct dice_problem {
     size_t struct_size;
-    const dice_tensor *target;   /* u8 labels, one class per voxel; with one channel 0 is background and 1 the class */
-    int32_t use_ignore_index;    /* 0: every label counts; 1: voxels labelled ignore_index leave every sum, gradient +0 */
-    int32_t error_on_non_finite; /* 0: NaN propagates; 1: a logit without a probability is DICE_NON_FINITE */
-    int64_t ignore_index;        /* inside or outside the classes */
-    int32_t labels_checked;      /* 1: dice_pullback need not look for wrong labels before it writes; they are ignored */
-    int32_t reserved;
+    /* Labels, one class per voxel: u8, i8, u16, i16, i32, i64 or bool; with one channel 0 is background and 1 the class. Or,
+     * with dense_target, how much of each voxel belongs to each class, in the logits' shape: u8, bool, f16, bf16, f32, f64. */
+    const dice_tensor *target;
+    int32_t dense_target;             /* 0: labels; 1: dense */
+    int32_t use_ignore_index;         /* 0: every label counts; 1: voxels labelled ignore_index do not. Not for dense targets */
+    int64_t ignore_index;             /* inside or outside the classes */
+    const dice_tensor *mask;          /* a map of u8 or bool: only voxels with a byte other than 0 count; NULL: all */
+    const dice_tensor *voxel_weights; /* a map of f32, from 0 to 1e8; NULL: all 1 */
+    const float *sample_weights;      /* N numbers from 0 to 1e8; NULL: all 1 */
+    size_t num_sample_weights;        /* N, or 0 if there are none */
+    int64_t voxel_offset;             /* of a slab: the index of its first voxel in the whole volume, row-major */
+    int32_t error_on_non_finite;      /* 0: NaN propagates; 1: a logit without a probability is DICE_NON_FINITE */
+    int32_t labels_checked;           /* 1: dice_pullback need not look for wrong labels and weights before it writes; their
+                                         voxels are ignored */
 } dice_problem;
-#define DICE_PROBLEM_INIT {sizeof(dice_problem), NULL, 0, 0, 0, 0, 0}
+#define DICE_PROBLEM_INIT {sizeof(dice_problem), NULL, 0, 0, 0, NULL, NULL, NULL, 0, 0, 0, 0}
 
 /* ---------------------------------------------------------------- losses */
 
@@ -206,18 +260,21 @@ dice_status dice_loss_preset(const char *name, dice_term *term);
 dice_status dice_value(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
                        double *values, size_t num_values);
 
-/* The loss and, in gradient (f32, the shape of logits, any layout), the gradient of sum_i upstream_i value_i by the logits.
+/* What becomes of what gradient holds: it is overwritten, or the gradient is added to it. */
+enum { DICE_OVERWRITE = 0, DICE_ACCUMULATE = 1 };
+
+/* The loss and, in gradient, the gradient of sum_i upstream_i value_i by the logits: see dice_pullback.
  * upstream: one number, or one per value; NULL and 0 for ones. */
 dice_status dice_value_and_grad(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
                                 const double *upstream, size_t num_upstream,
-                                double *values, size_t num_values, const dice_tensor *gradient);
+                                double *values, size_t num_values, int32_t mode, const dice_tensor *gradient);
 
 /* ---------------------------------------------------------------- step 1: statistics */
 
 /* Voxels of a tile. Parts of a volume whose bounds are multiples of it merge to the same bits as the whole. */
 int64_t dice_tile_voxels(void);
 
-/* The words of a table for these logits. Tables are sample after sample, num / N words each: adding the rows of the samples
+/* The words of a table for these logits, whose elements are not read. Tables are sample after sample, num / N words each: adding the rows of the samples
  * with dice_statistics_merge pools a batch. */
 dice_status dice_statistics_len(const dice_tensor *logits, const dice_loss *loss, size_t *num);
 
@@ -237,7 +294,7 @@ dice_status dice_statistics_merge(const int64_t *from, size_t num, int64_t *into
 
 /* What a loss says of one class of one group. */
 typedef struct dice_class_report {
-    double target;       /* T, volumes in voxels */
+    double target;       /* T, volumes in voxels, or in weights */
     double prediction;   /* S */
     double intersection; /* I */
     double weight;       /* in the loss, 0 if the class is left out */
@@ -261,15 +318,28 @@ dice_status dice_loss_evaluate(const dice_loss *loss, const int64_t *table, size
 /* ---------------------------------------------------------------- step 3: pullback */
 
 /* Writes the gradient of sum_i upstream_i value_i by the logits, given the cotangent of dice_loss_evaluate. (A cotangent of
- * one group serves any number of samples if the loss is DICE_BATCH.) upstream as in dice_value_and_grad. */
+ * one group serves any number of samples if the loss is DICE_BATCH.) upstream as in dice_value_and_grad.
+ * mode: DICE_OVERWRITE, DICE_ACCUMULATE.
+ * gradient: of the shape of the logits, in any layout; f64 for f64 logits, f32, f16 or bf16 for all others. In place: a gradient
+ * with the logits' data, type and strides overwrites them. It may not overlap an input otherwise, or be added to the logits. */
 dice_status dice_pullback(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
                           const double *cotangent, size_t num_cotangent, const double *upstream, size_t num_upstream,
-                          const dice_tensor *gradient);
+                          int32_t mode, const dice_tensor *gradient);
 
 /* The same for the voxels start <= v < end of every sample; the rest of gradient stays as it is. */
 dice_status dice_pullback_range(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
                                 const double *cotangent, size_t num_cotangent, const double *upstream, size_t num_upstream,
-                                int64_t start, int64_t end, const dice_tensor *gradient);
+                                int64_t start, int64_t end, int32_t mode, const dice_tensor *gradient);
+
+/* ---------------------------------------------------------------- hard overlap */
+
+/* The confusion matrices of a prediction against the labels of problem, exact: counts is [N][K][K], the voxels of each sample
+ * by true class and predicted class. A voxel of weight 0 is left out, any other counts once; matrices of parts add.
+ *   logits       classes 0 or K: C, or 2 with one channel. The predicted class is that of the greatest logit, the least class if
+ *                there are several; with one channel it is 1 where the logit is above 0. NaN is never greatest.
+ *   a label map  of any type that labels have; classes is K. */
+dice_status dice_confusion(const dice_tensor *prediction, const dice_problem *problem, int64_t classes, int64_t *counts,
+                           size_t num);
 
 /* ---------------------------------------------------------------- instruction set and threads */
 

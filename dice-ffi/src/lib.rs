@@ -1,12 +1,14 @@
 //! The C ABI of the Dice loss family: `libdice.so` and `libdice.a`.
 //!
-//! A thin layer: `tensor`, `problem` and `loss` turn the caller's structs into checked views and heads, `passes` hands them
-//! to `dice-simd` once `memory` has found room, and `status` turns errors and panics into numbers and sentences. `runtime`
-//! chooses the instruction set and the threads: those of the `host`, or the library's own `pool`. `include/dice.h` is the
-//! documentation of every function and struct here; the names and layouts must agree with it, which the C tests check.
+//! A thin layer: `tensor`, `problem` and `loss` turn the caller's structs into checked views and heads, `passes` and
+//! `confusion` hand them to `dice-simd` once `memory` has found room, and `status` turns errors and panics into numbers and
+//! sentences. An element type is a number until [`tensor::with_element`] makes it a type. `runtime` chooses the instruction
+//! set and the threads: those of the `host`, or the library's own `pool`. `include/dice.h` is the documentation of every
+//! function and struct here; the names and layouts must agree with it, which the C tests check.
 
 #![expect(unreachable_pub, reason = "entry points are exported to C by their names")]
 
+mod confusion;
 mod host;
 mod loss;
 mod memory;

@@ -14,35 +14,52 @@ use crate::status::{Failure, Status};
 
 /// As much is never refused.
 const SMALL: usize = 1 << 20;
-/// More than a claimant holds per class: blocks of logits, probabilities and gradient, and the sums of a tile.
-const PER_CLASS_OF_A_CLAIMANT: usize = 4096;
+/// More than a claimant holds per class: blocks of logits, target, probabilities and gradient, and the sums of a tile, in f64.
+const PER_CLASS_OF_A_CLAIMANT: usize = 8192;
+/// What a table of confusions takes per count: the library's, and the copy in the caller's form.
+const PER_COUNT: usize = 2 * size_of::<u64>();
+/// More than a claimant holds per count: it has a few tables that take turns.
+const PER_COUNT_OF_A_CLAIMANT: usize = 4 * PER_COUNT;
 
 /// Finds room for the passes over `samples` × `classes` × `voxels`, and for the evaluation between them.
 pub(crate) fn for_passes(samples: usize, classes: usize, voxels: usize) -> Result<(), Failure> {
-    let tiles = samples.saturating_mul(voxels.div_ceil(TILE_VOXELS));
-    let claimants = if samples.max(1).saturating_mul(classes) > SMALL / PER_CLASS_OF_A_CLAIMANT {
-        Threads.claimants().min(tiles).max(1)
-    } else {
-        1
-    };
-    room(samples, classes, claimants)
+    let claimant = classes as u128 * PER_CLASS_OF_A_CLAIMANT as u128;
+    room(samples, classes, sums(samples, classes), claimant, tiles(samples, voxels))
 }
 
 /// Finds room for the evaluation of a table of `samples` × `classes`.
 pub(crate) fn for_evaluation(samples: usize, classes: usize) -> Result<(), Failure> {
-    room(samples, classes, 0)
+    room(samples, classes, sums(samples, classes), 0, 0)
 }
 
-fn room(samples: usize, classes: usize, claimants: usize) -> Result<(), Failure> {
-    let (rows, classes_wide, claimants) = (samples.max(1) as u128, classes as u128, claimants as u128);
-    let accumulators = 1 + classes_wide * Sum::ALL.len() as u128;
+/// Finds room for the confusion matrices of `samples` × `voxels`.
+pub(crate) fn for_confusion(samples: usize, classes: usize, voxels: usize) -> Result<(), Failure> {
+    let counts = (classes as u128).pow(2);
+    let of_counts = counts.saturating_mul(PER_COUNT_OF_A_CLAIMANT as u128);
+    let claimant = of_counts.saturating_add(classes as u128 * PER_CLASS_OF_A_CLAIMANT as u128);
+    let tables = counts.saturating_mul(samples as u128).saturating_mul(PER_COUNT as u128);
+    room(samples, classes, tables, claimant, tiles(samples, voxels))
+}
+
+fn tiles(samples: usize, voxels: usize) -> usize {
+    // An offset may cut one more.
+    samples.saturating_mul(voxels.div_ceil(TILE_VOXELS).saturating_add(1))
+}
+
+/// The bytes of a table of sums and of what is made of it.
+fn sums(samples: usize, classes: usize) -> u128 {
+    let (rows, classes) = (samples.max(1) as u128, classes as u128);
+    let accumulators = 1 + classes * Sum::ALL.len() as u128;
     // The table; reports, twice since they are copied to the caller's form; cotangent; what the passes make of it.
     let per_class = 2 * size_of::<ClassReport>() + Sum::ALL.len() * size_of::<f64>() + 2 * size_of::<f64>();
-    let of_rows = rows * (accumulators * size_of::<Words>() as u128 + classes_wide * per_class as u128);
-    let of_claimants = claimants * classes_wide * PER_CLASS_OF_A_CLAIMANT as u128;
-    find(usize::try_from(of_rows.saturating_add(of_claimants)).ok(), || {
-        format!("the sums of {samples} samples of {classes} classes")
-    })
+    rows * (accumulators * size_of::<Words>() as u128 + classes * per_class as u128)
+}
+
+fn room(samples: usize, classes: usize, shared: u128, claimant: u128, tiles: usize) -> Result<(), Failure> {
+    let one = shared.saturating_add(claimant);
+    let claimants = if one > SMALL as u128 { Threads.claimants().min(tiles).max(1) } else { 1 };
+    let bytes = shared.saturating_add(claimant.saturating_mul(claimants as u128));
+    find(usize::try_from(bytes).ok(), || format!("the sums of {samples} samples of {classes} classes"))
 }
 
 /// Whether `bytes`, more than fit in a number if `None`, are to be had for `what`.

@@ -2,23 +2,42 @@
 
 use std::ops::Range;
 
-use dice_simd::TILE_VOXELS;
 use dice_simd::core::accumulator::{self, WORDS, Words};
-use dice_simd::core::{Dims, Error, LossHead, Problem, Statistics, View, ViewMut};
+use dice_simd::core::{Cotangent, Dims, Error, Evaluation, LossHead, Problem, Statistics};
+use dice_simd::half::{bf16, f16};
+use dice_simd::{Float, Gradient, TILE_VOXELS};
 
 use crate::loss::{Loss, LossStruct};
 use crate::memory;
 use crate::problem::{LocatedProblem, ProblemStruct};
 use crate::runtime::engine;
-use crate::status::{Failure, Status, call, checked_output, checked_slice};
-use crate::tensor::{Located, Tensor};
+use crate::status::{Failure, Status, call, checked_output, checked_slice, variant};
+use crate::tensor::{Element, FLOATS, Located, Tensor, with_element, with_logits};
 
 /// The arguments that every pass has, found but not yet borrowed.
 struct Input {
-    logits: Located<f32>,
+    logits: Located,
     problem: LocatedProblem,
     loss: Loss,
 }
+
+/// Where a gradient goes.
+struct Destination {
+    gradient: Located,
+    place: Place,
+    /// [`pull_back`] for the element types of logits and gradient.
+    pull_back: PullBack,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Overwritten,
+    Added,
+    /// Where the logits are, which it overwrites.
+    OnLogits,
+}
+
+type PullBack = unsafe fn(&Input, &Destination, &Problem<'_>, &Cotangent, &[f64], Range<usize>) -> Result<(), Failure>;
 
 impl Input {
     /// # Safety
@@ -29,48 +48,113 @@ impl Input {
         loss: *const LossStruct,
     ) -> Result<Self, Failure> {
         // SAFETY: the caller vouches for the pointer.
-        let logits = unsafe { Located::read(logits, "logits", None) }?;
+        let logits = unsafe { read_logits(logits) }?;
         // SAFETY: the caller vouches for the pointer.
-        let problem = unsafe { LocatedProblem::read(problem, logits.shape().len()) }?;
+        let problem = unsafe { LocatedProblem::read(problem) }?;
         // SAFETY: the caller vouches for the pointer.
         let loss = unsafe { Loss::read(loss) }?;
         Ok(Self { logits, problem, loss })
     }
 
-    /// # Safety
-    /// The tensors' memory is valid, lives as long as `'a`, and nobody writes to it.
-    unsafe fn borrow<'a>(&self) -> Result<(View<'a, f32>, Problem<'a>), Failure> {
-        // SAFETY: the caller vouches for the memory.
-        let logits = unsafe { self.logits.view() }?;
-        // SAFETY: the caller vouches for the memory.
-        let problem = unsafe { self.problem.problem() }?;
-        // Before anything else is looked at: later errors may rely on it.
-        problem.check(logits.layout())?;
-        let layout = logits.layout();
-        memory::for_passes(layout.samples(), layout.channels(), layout.voxels())?;
-        Ok((logits, problem))
-    }
-
-    /// The gradient's tensor, apart from the inputs.
+    /// The problem, which fits the logits, and the voxels of a sample.
     ///
     /// # Safety
-    /// As [`borrow`](Self::borrow), for memory that nobody else uses.
-    unsafe fn gradient<'a>(&self, gradient: *const Tensor) -> Result<ViewMut<'a, f32>, Failure> {
+    /// The tensors' memory is valid, lives as long as `'a`, and nobody writes to it.
+    unsafe fn problem<'a>(&mut self) -> Result<(Problem<'a>, Range<usize>), Failure> {
+        let layout = self.logits.layout()?;
+        // SAFETY: the caller vouches for the memory.
+        let problem = unsafe { self.problem.for_rank(layout.dims().len()) }?;
+        // Before anything else is looked at: later errors may rely on it.
+        problem.check(&layout)?;
+        memory::for_passes(layout.samples(), layout.channels(), layout.voxels())?;
+        Ok((problem, 0..layout.voxels()))
+    }
+
+    /// The loss of the logits.
+    ///
+    /// # Safety
+    /// As [`problem`](Self::problem).
+    unsafe fn value(&self, problem: &Problem<'_>) -> Result<Evaluation, Failure> {
+        with_logits!(self.logits, T => {
+            // SAFETY: the caller vouches for the memory.
+            let logits = unsafe { self.logits.view::<T>() }?;
+            Ok(engine().value(&logits, problem, &self.loss)?)
+        })
+    }
+
+    /// Where the gradient goes: apart from the inputs, or in the place of the logits.
+    ///
+    /// # Safety
+    /// The pointer is NULL or valid, as are those behind it.
+    unsafe fn destination(&self, mode: i32, gradient: *const Tensor) -> Result<Destination, Failure> {
+        let mode = variant(&[Place::Overwritten, Place::Added], mode, "mode")?;
         // SAFETY: the caller vouches for the pointer.
-        let gradient = unsafe { Located::<f32>::read(gradient, "gradient", None) }?;
+        let gradient = unsafe { Located::read(gradient, "gradient") }?;
+        let pull_back = if self.logits.dtype() == f64::DTYPE {
+            let why = " where the logits are f64";
+            with_element!(gradient, [f64], why, G => Ok(pull_back::<f64, G> as PullBack))?
+        } else {
+            let why = " where the logits are not f64";
+            with_element!(self.logits, [f16, bf16, f32], "", T => {
+                with_element!(gradient, [f16, bf16, f32], why, G => Ok(pull_back::<T, G> as PullBack))
+            })?
+        };
         if gradient.shape() != self.logits.shape() {
             let (expected, found) = (Dims::new(self.logits.shape()), Dims::new(gradient.shape()));
             return Err(Error::ShapeMismatch { what: "gradient", expected, found }.into());
         }
-        gradient.check_apart(&self.logits)?;
-        gradient.check_apart(&self.problem.labels)?;
-        // SAFETY: the caller vouches for the memory, which is apart from the inputs.
-        unsafe { gradient.view_mut() }
+        let place = if gradient.is_same(&self.logits) { Place::OnLogits } else { mode };
+        if place == Place::OnLogits && mode == Place::Added {
+            let sentence = "the gradient cannot be added to the logits that it takes the place of";
+            return Err(Failure::new(Status::InvalidArgument, sentence));
+        }
+        let logits = (place != Place::OnLogits).then(|| self.logits.memory());
+        logits.into_iter().chain(self.problem.memory()).try_for_each(|input| gradient.check_apart(&input))?;
+        Ok(Destination { gradient, place, pull_back })
     }
 }
 
+/// Writes the gradient of `voxels`.
+///
+/// # Safety
+/// The memory of the inputs is valid and nobody writes to it; that of the gradient is valid and nobody else uses it. No view
+/// of the logits is in use.
+unsafe fn pull_back<T: Element + Float, G: Element + Float<Arithmetic = T::Arithmetic>>(
+    input: &Input,
+    to: &Destination,
+    problem: &Problem<'_>,
+    cotangent: &Cotangent,
+    upstream: &[f64],
+    voxels: Range<usize>,
+) -> Result<(), Failure> {
+    if to.place == Place::OnLogits {
+        // SAFETY: the caller vouches for the memory, which is apart from the other inputs.
+        let mut logits = unsafe { to.gradient.view_mut::<T>() }?;
+        return Ok(engine().pullback_range_in_place(&mut logits, problem, cotangent, upstream, voxels)?);
+    }
+    // SAFETY: the caller vouches for the memory.
+    let logits = unsafe { input.logits.view::<T>() }?;
+    // SAFETY: the caller vouches for the memory, which is apart from the inputs.
+    let gradient = unsafe { to.gradient.view_mut::<G>() }?;
+    let gradient = match to.place {
+        Place::Added => Gradient::Accumulate(gradient),
+        _ => Gradient::Overwrite(gradient),
+    };
+    Ok(engine().pullback_range(&logits, problem, cotangent, upstream, voxels, gradient)?)
+}
+
+/// Reads a tensor of floating-point numbers.
+///
+/// # Safety
+/// As [`Located::read`].
+unsafe fn read_logits(logits: *const Tensor) -> Result<Located, Failure> {
+    // SAFETY: the caller vouches for the pointer.
+    let logits = unsafe { Located::read(logits, "logits") }?;
+    if logits.dtype().is_integer() { Err(logits.unexpected(FLOATS, "")) } else { Ok(logits) }
+}
+
 /// Samples and classes of a prediction.
-fn extents(logits: &Located<f32>) -> Result<(usize, usize), Failure> {
+fn extents(logits: &Located) -> Result<(usize, usize), Failure> {
     match logits.shape() {
         [_, 0, ..] => Err(Error::ZeroClasses { shape: Dims::new(logits.shape()) }.into()),
         [samples, classes, ..] => Ok((*samples, *classes)),
@@ -124,7 +208,7 @@ pub extern "C" fn dice_tile_voxels() -> i64 {
 pub unsafe extern "C" fn dice_statistics_len(logits: *const Tensor, loss: *const LossStruct, num: *mut usize) -> i32 {
     call(|| {
         // SAFETY: the caller vouches for the pointer.
-        let logits = unsafe { Located::read(logits, "logits", None) }?;
+        let logits = unsafe { read_logits(logits) }?;
         // SAFETY: the caller vouches for the pointer.
         let loss = unsafe { Loss::read(loss) }?;
         // SAFETY: the caller vouches for the pointer.
@@ -180,14 +264,18 @@ unsafe fn statistics(
     num: usize,
 ) -> Result<(), Failure> {
     // SAFETY: the caller vouches for the pointers.
-    let input = unsafe { Input::read(logits, problem, loss) }?;
+    let mut input = unsafe { Input::read(logits, problem, loss) }?;
     let (samples, classes) = extents(&input.logits)?;
     // SAFETY: the caller vouches for the buffer.
     let table = unsafe { checked_output(table, num, table_len(&input.loss, samples, classes)?, "table") }?;
     // SAFETY: the caller vouches for the memory.
-    let (logits, problem) = unsafe { input.borrow() }?;
-    let voxels = voxels.unwrap_or(0..logits.layout().voxels());
-    let statistics = engine().statistics_range(&logits, &problem, input.loss.request(), voxels)?;
+    let (problem, all_voxels) = unsafe { input.problem() }?;
+    let voxels = voxels.unwrap_or(all_voxels);
+    let statistics = with_logits!(input.logits, T => {
+        // SAFETY: the caller vouches for the memory.
+        let logits = unsafe { input.logits.view::<T>() }?;
+        Ok::<_, Failure>(engine().statistics_range(&logits, &problem, input.loss.request(), voxels)?)
+    })?;
     table.write(statistics.as_limbs());
     Ok(())
 }
@@ -367,11 +455,12 @@ pub unsafe extern "C" fn dice_pullback(
     num_cotangent: usize,
     upstream: *const f64,
     num_upstream: usize,
+    mode: i32,
     gradient: *const Tensor,
 ) -> i32 {
     let (cotangent, upstream) = ((cotangent, num_cotangent), (upstream, num_upstream));
     // SAFETY: as the caller vouches.
-    call(|| unsafe { pullback(logits, problem, loss, cotangent, upstream, None, gradient) })
+    call(|| unsafe { pullback(logits, problem, loss, cotangent, upstream, None, (mode, gradient)) })
 }
 
 /// See `dice.h`.
@@ -389,11 +478,14 @@ pub unsafe extern "C" fn dice_pullback_range(
     num_upstream: usize,
     start: i64,
     end: i64,
+    mode: i32,
     gradient: *const Tensor,
 ) -> i32 {
     let (cotangent, upstream) = ((cotangent, num_cotangent), (upstream, num_upstream));
     // SAFETY: as the caller vouches.
-    call(|| unsafe { pullback(logits, problem, loss, cotangent, upstream, Some(voxels(start, end)?), gradient) })
+    call(|| unsafe {
+        pullback(logits, problem, loss, cotangent, upstream, Some(voxels(start, end)?), (mode, gradient))
+    })
 }
 
 /// # Safety
@@ -405,22 +497,22 @@ unsafe fn pullback(
     (cotangent, num_cotangent): (*const f64, usize),
     (upstream_numbers, num_upstream): (*const f64, usize),
     voxels: Option<Range<usize>>,
-    gradient: *const Tensor,
+    (mode, gradient): (i32, *const Tensor),
 ) -> Result<(), Failure> {
     // SAFETY: the caller vouches for the pointers.
-    let input = unsafe { Input::read(logits, problem, loss) }?;
+    let mut input = unsafe { Input::read(logits, problem, loss) }?;
     let (samples, classes) = extents(&input.logits)?;
     // SAFETY: the caller vouches for the memory.
-    let (logits, problem) = unsafe { input.borrow() }?;
+    let (problem, all_voxels) = unsafe { input.problem() }?;
     // SAFETY: the caller vouches for the buffer.
     let derivatives = unsafe { checked_slice(cotangent, num_cotangent, "cotangent") }?;
     let cotangent = input.loss.cotangent(samples, classes, derivatives)?;
     // SAFETY: the caller vouches for the buffer.
     let upstream = unsafe { upstream(upstream_numbers, num_upstream, cotangent.values()) }?;
-    // SAFETY: the caller vouches for the memory.
-    let mut gradient = unsafe { input.gradient(gradient) }?;
-    let voxels = voxels.unwrap_or(0..logits.layout().voxels());
-    Ok(engine().pullback_range(&logits, &problem, &cotangent, &upstream, voxels, &mut gradient)?)
+    // SAFETY: the caller vouches for the pointer.
+    let to = unsafe { input.destination(mode, gradient) }?;
+    // SAFETY: the caller vouches for the memory; there is no view of the logits.
+    unsafe { (to.pull_back)(&input, &to, &problem, &cotangent, &upstream, voxels.unwrap_or(all_voxels)) }
 }
 
 /// See `dice.h`.
@@ -437,13 +529,14 @@ pub unsafe extern "C" fn dice_value(
 ) -> i32 {
     call(|| {
         // SAFETY: the caller vouches for the pointers.
-        let input = unsafe { Input::read(logits, problem, loss) }?;
+        let mut input = unsafe { Input::read(logits, problem, loss) }?;
         let (_, expected) = input.loss.rows_and_values(extents(&input.logits)?.0);
         // SAFETY: the caller vouches for the buffer.
         let values = unsafe { checked_output(values, num_values, expected, "values") }?;
         // SAFETY: the caller vouches for the memory.
-        let (logits, problem) = unsafe { input.borrow() }?;
-        values.write(&engine().value(&logits, &problem, &input.loss)?.values);
+        let (problem, _) = unsafe { input.problem() }?;
+        // SAFETY: the caller vouches for the memory.
+        values.write(&unsafe { input.value(&problem) }?.values);
         Ok(())
     })
 }
@@ -461,24 +554,26 @@ pub unsafe extern "C" fn dice_value_and_grad(
     num_upstream: usize,
     values: *mut f64,
     num_values: usize,
+    mode: i32,
     gradient: *const Tensor,
 ) -> i32 {
     call(|| {
         // SAFETY: the caller vouches for the pointers.
-        let input = unsafe { Input::read(logits, problem, loss) }?;
+        let mut input = unsafe { Input::read(logits, problem, loss) }?;
         let (_, expected) = input.loss.rows_and_values(extents(&input.logits)?.0);
         // SAFETY: the caller vouches for the buffer.
         let upstream = unsafe { upstream(upstream_numbers, num_upstream, expected) }?;
         // SAFETY: the caller vouches for the buffer.
         let values = unsafe { checked_output(values, num_values, expected, "values") }?;
         // SAFETY: the caller vouches for the memory.
-        let (logits, problem) = unsafe { input.borrow() }?;
+        let (problem, voxels) = unsafe { input.problem() }?;
+        // SAFETY: the caller vouches for the pointer.
+        let to = unsafe { input.destination(mode, gradient) }?;
         // SAFETY: the caller vouches for the memory.
-        let mut gradient = unsafe { input.gradient(gradient) }?;
-        let engine = engine();
-        let evaluation = engine.value(&logits, &problem, &input.loss)?;
+        let evaluation = unsafe { input.value(&problem) }?;
         let checked = Problem { labels_checked: true, ..problem };
-        engine.pullback(&logits, &checked, &evaluation.cotangent, &upstream, &mut gradient)?;
+        // SAFETY: the caller vouches for the memory; the view of the logits is gone.
+        unsafe { (to.pull_back)(&input, &to, &checked, &evaluation.cotangent, &upstream, voxels) }?;
         values.write(&evaluation.values);
         Ok(())
     })

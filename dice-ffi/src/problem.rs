@@ -1,9 +1,10 @@
 //! From `dice_problem` to a problem.
 
-use dice_simd::core::{NonFinite, Problem, Target};
+use dice_simd::core::{Dense, Labels, NonFinite, Problem, Target};
+use dice_simd::half::{bf16, f16};
 
-use crate::status::{Described, Failure, checked_struct, flag, reserved};
-use crate::tensor::{Located, Tensor};
+use crate::status::{Described, Failure, Status, checked_pointer, checked_slice, checked_struct, flag};
+use crate::tensor::{Located, Memory, Tensor, with_element};
 
 /// `dice_problem`.
 #[derive(Debug, Clone, Copy)]
@@ -11,55 +12,131 @@ use crate::tensor::{Located, Tensor};
 pub struct ProblemStruct {
     struct_size: usize,
     target: *const Tensor,
+    dense_target: i32,
     use_ignore_index: i32,
-    error_on_non_finite: i32,
     ignore_index: i64,
+    mask: *const Tensor,
+    voxel_weights: *const Tensor,
+    sample_weights: *const f32,
+    num_sample_weights: usize,
+    voxel_offset: i64,
+    error_on_non_finite: i32,
     labels_checked: i32,
-    reserved: i32,
 }
 
 // SAFETY: any bits are valid, `struct_size` first.
 unsafe impl Described for ProblemStruct {}
 
-/// A target that was found, and the problem's options.
+/// Tensors that were found, and the problem's options.
 #[derive(Debug)]
 pub(crate) struct LocatedProblem {
-    pub(crate) labels: Located<u8>,
+    target: Located,
+    is_dense: bool,
+    mask: Option<Located>,
+    voxel_weights: Option<Located>,
+    /// Absent if it is NULL.
+    sample_weights: Option<*const f32>,
+    num_sample_weights: usize,
     ignore_index: Option<i64>,
+    offset: usize,
     non_finite: NonFinite,
     labels_checked: bool,
 }
 
+/// The name of the sample weights in sentences.
+const SAMPLE_WEIGHTS: &str = "problem.sample_weights";
+
 impl LocatedProblem {
-    /// Reads the struct for a prediction of `rank` axes.
+    /// Reads the struct.
     ///
     /// # Safety
     /// `problem` is NULL or points to a `dice_problem` whose pointers are NULL or valid.
-    pub(crate) unsafe fn read(problem: *const ProblemStruct, rank: usize) -> Result<Self, Failure> {
+    pub(crate) unsafe fn read(problem: *const ProblemStruct) -> Result<Self, Failure> {
         // SAFETY: the caller vouches for the pointer.
         let problem = *unsafe { checked_struct(problem, "problem") }?;
+        let is_dense = flag(problem.dense_target, "problem.dense_target")?;
         let use_ignore_index = flag(problem.use_ignore_index, "problem.use_ignore_index")?;
         let error_on_non_finite = flag(problem.error_on_non_finite, "problem.error_on_non_finite")?;
         let labels_checked = flag(problem.labels_checked, "problem.labels_checked")?;
-        reserved(problem.reserved, "problem")?;
-        // SAFETY: the caller vouches for the pointer.
-        let labels = unsafe { Located::read(problem.target, "problem.target", Some(rank)) }?;
+        let offset = usize::try_from(problem.voxel_offset).map_err(|_| {
+            let sentence = format!("problem.voxel_offset = {}: must be at least 0", problem.voxel_offset);
+            Failure::new(Status::InvalidArgument, sentence).numbers(problem.voxel_offset, 0)
+        })?;
+        if problem.num_sample_weights > 0 {
+            // SAFETY: the caller vouches for the pointer.
+            unsafe { checked_pointer(problem.sample_weights, SAMPLE_WEIGHTS) }?;
+        }
+        let optional = |tensor: *const Tensor, what| {
+            // SAFETY: the caller vouches for the pointers.
+            if tensor.is_null() { Ok(None) } else { unsafe { Located::read(tensor, what) }.map(Some) }
+        };
         Ok(Self {
-            labels,
+            // SAFETY: the caller vouches for the pointer.
+            target: unsafe { Located::read(problem.target, "problem.target") }?,
+            is_dense,
+            mask: optional(problem.mask, "problem.mask")?,
+            voxel_weights: optional(problem.voxel_weights, "problem.voxel_weights")?,
+            sample_weights: (!problem.sample_weights.is_null()).then_some(problem.sample_weights),
+            num_sample_weights: problem.num_sample_weights,
             ignore_index: use_ignore_index.then_some(problem.ignore_index),
+            offset,
             non_finite: if error_on_non_finite { NonFinite::Error } else { NonFinite::Propagate },
             labels_checked,
         })
     }
 
-    /// The problem.
+    /// The tensors with one number per voxel.
+    pub(crate) fn maps(&mut self) -> impl Iterator<Item = &mut Located> {
+        let labels = (!self.is_dense).then_some(&mut self.target);
+        labels.into_iter().chain(&mut self.mask).chain(&mut self.voxel_weights)
+    }
+
+    /// The memory of all inputs.
+    pub(crate) fn memory(&self) -> impl Iterator<Item = Memory> {
+        let tensors = [Some(&self.target), self.mask.as_ref(), self.voxel_weights.as_ref()];
+        let sample_weights = self.sample_weights.map(|weights| {
+            let (what, first) = (SAMPLE_WEIGHTS, weights.addr());
+            Memory {
+                what,
+                addresses: first..first.saturating_add(self.num_sample_weights.saturating_mul(size_of::<f32>())),
+            }
+        });
+        tensors.into_iter().flatten().map(Located::memory).chain(sample_weights)
+    }
+
+    /// The problem for a prediction of `rank` axes.
     ///
     /// # Safety
-    /// The target's memory is valid, lives as long as `'a`, and nobody writes to it.
-    pub(crate) unsafe fn problem<'a>(&self) -> Result<Problem<'a>, Failure> {
-        // SAFETY: the caller vouches for the memory.
-        let target: Target<'a> = unsafe { self.labels.view() }?.into();
-        let Self { ignore_index, non_finite, labels_checked, .. } = *self;
-        Ok(Problem { target, ignore_index, non_finite, labels_checked })
+    /// The memory is valid, lives as long as `'a`, and nobody writes to it.
+    pub(crate) unsafe fn for_rank<'a>(&mut self, rank: usize) -> Result<Problem<'a>, Failure> {
+        self.maps().for_each(|map| map.as_map_of_rank(rank));
+        let target: Target<'a> = if self.is_dense {
+            let why = " where problem.dense_target is 1";
+            // SAFETY: the caller vouches for the memory.
+            with_element!(self.target, [u8, f16, bf16, f32, f64], why, T => unsafe { self.target.view::<T>() }.map(Dense::from))?
+                .into()
+        } else {
+            let why = " where problem.dense_target is 0";
+            // SAFETY: the caller vouches for the memory.
+            with_element!(self.target, [u8, i8, u16, i16, i32, i64], why, T => unsafe { self.target.view::<T>() }.map(Labels::from))?
+                .into()
+        };
+        let mask = match &self.mask {
+            // SAFETY: the caller vouches for the memory.
+            Some(mask) => Some(with_element!(mask, [u8], "", T => unsafe { mask.view::<T>() })?),
+            None => None,
+        };
+        let voxel_weights = match &self.voxel_weights {
+            // SAFETY: the caller vouches for the memory.
+            Some(weights) => Some(with_element!(weights, [f32], "", T => unsafe { weights.view::<T>() })?),
+            None => None,
+        };
+        let sample_weights = match self.sample_weights {
+            // SAFETY: the caller vouches for the memory.
+            Some(weights) => Some(unsafe { checked_slice(weights, self.num_sample_weights, SAMPLE_WEIGHTS) }?),
+            None => None,
+        };
+        let Self { ignore_index, offset, non_finite, labels_checked, .. } = *self;
+        Ok(Problem { target, ignore_index, mask, voxel_weights, sample_weights, offset, non_finite, labels_checked })
     }
 }

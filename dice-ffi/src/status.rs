@@ -25,10 +25,11 @@ pub(crate) enum Status {
     Overflow = 10,
     Unavailable = 11,
     Panic = 12,
+    Weight = 13,
 }
 
 /// Every status with its few words.
-const WORDS: [(Status, &CStr); 13] = [
+const WORDS: [(Status, &CStr); 14] = [
     (Status::Ok, c"ok"),
     (Status::NullPointer, c"null pointer"),
     (Status::StructSize, c"wrong struct_size"),
@@ -38,10 +39,11 @@ const WORDS: [(Status, &CStr); 13] = [
     (Status::Unsupported, c"not supported"),
     (Status::Length, c"wrong length"),
     (Status::Label, c"label outside the classes"),
-    (Status::NonFinite, c"logit without a probability"),
+    (Status::NonFinite, c"not a finite number"),
     (Status::Overflow, c"sum too large"),
     (Status::Unavailable, c"not available on this machine"),
     (Status::Panic, c"error inside the library"),
+    (Status::Weight, c"weight out of range"),
 ];
 
 /// A failed call: the status, the sentence, and the numbers in it.
@@ -54,8 +56,8 @@ pub(crate) struct Failure {
 }
 
 const NO_NUMBERS: [i64; 3] = [-1; 3];
-/// What dice-core calls the labels in [`Error::ShapeMismatch`].
-const LABEL_MAP: &str = "label map";
+/// What dice-core calls tensors with one number per voxel in [`Error::ShapeMismatch`].
+const MAPS: [&str; 4] = ["label map", "predicted label map", "mask", "voxel weights"];
 
 impl Failure {
     pub(crate) fn new(status: Status, sentence: impl Into<String>) -> Self {
@@ -83,16 +85,21 @@ impl From<Error> for Failure {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let index = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let (status, numbers) = match &error {
-            Error::LabelOutOfRange { index: at, label, classes } => {
+            Error::LabelOutOfRange { index: at, label, classes }
+            | Error::PredictionOutOfRange { index: at, label, classes } => {
                 (Status::Label, [index(*at), *label, count(*classes)])
             }
-            Error::NonFiniteLogit { index: at, .. } => (Status::NonFinite, [index(*at), -1, -1]),
+            Error::NonFiniteLogit { index: at, .. } | Error::NonFiniteTarget { index: at, .. } => {
+                (Status::NonFinite, [index(*at), -1, -1])
+            }
+            Error::Weight { index: at, .. } => (Status::Weight, [index(*at), -1, -1]),
+            Error::DenseTarget => (Status::Unsupported, NO_NUMBERS),
             Error::ShapeMismatch { what, expected, found } => {
                 let (expected, found) = (expected.as_slice(), found.as_slice());
-                // The one channel of a label map is not compared with the classes.
-                let label_map = *what == LABEL_MAP && found.get(1) == Some(&1);
+                // The one channel of a map is not compared with the classes.
+                let map = MAPS.contains(what) && found.get(1) == Some(&1);
                 let axis = (0..expected.len().max(found.len()))
-                    .filter(|&axis| !(label_map && axis == 1))
+                    .filter(|&axis| !(map && axis == 1))
                     .find(|&axis| expected.get(axis) != found.get(axis));
                 let extent = |dims: &[usize]| axis.and_then(|axis| dims.get(axis)).map_or(-1, |&dim| count(dim));
                 (Status::Shape, [axis.map_or(-1, count), extent(found), extent(expected)])
@@ -107,6 +114,7 @@ impl From<Error> for Failure {
                 (Status::Length, [-1, count(*found), count(*expected)])
             }
             Error::VoxelRange { end, voxels, .. } => (Status::InvalidArgument, [-1, count(*end), count(*voxels)]),
+            Error::SampleRange { end, samples, .. } => (Status::InvalidArgument, [-1, count(*end), count(*samples)]),
             Error::SumOverflow => (Status::Overflow, NO_NUMBERS),
             _ => (Status::InvalidArgument, NO_NUMBERS),
         };

@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::ops::Range;
 
 use dice_simd::core::{Layout, MAX_AXES, View, ViewMut};
+use dice_simd::half::{bf16, f16};
 
 use crate::status::{Failure, Status, checked_pointer, checked_slice};
 
@@ -25,28 +26,100 @@ pub struct Tensor {
 
 /// DLPack's `kDLCPU`.
 const CPU: i32 = 1;
+/// DLPack's codes of the kinds of numbers.
+const INT: u8 = 0;
+const UINT: u8 = 1;
+const FLOAT: u8 = 2;
+const BFLOAT: u8 = 4;
+const BOOL: u8 = 6;
 
-/// An element type with its DLPack code.
-pub(crate) trait Element: Copy {
-    const CODE: u8;
-    const NAME: &str;
+/// What the elements of a tensor are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dtype {
+    name: &'static str,
+    code: u8,
+    size: usize,
+    align: usize,
 }
 
-impl Element for f32 {
-    const CODE: u8 = 2;
-    const NAME: &str = "f32";
+/// An element type.
+///
+/// # Safety
+/// Any bits are a value of it.
+pub(crate) unsafe trait Element: Copy {
+    const DTYPE: Dtype;
 }
 
-impl Element for u8 {
-    const CODE: u8 = 1;
-    const NAME: &str = "u8";
+macro_rules! elements {
+    ($($element:ident: $code:ident, $name:literal;)*) => {
+        $(
+            // SAFETY: all bits of a number are used, and any bits are a number.
+            unsafe impl Element for $element {
+                const DTYPE: Dtype =
+                    Dtype { name: $name, code: $code, size: size_of::<Self>(), align: align_of::<Self>() };
+            }
+        )*
+        const DTYPES: &[Dtype] = &[$($element::DTYPE),*];
+    };
 }
+
+elements! {
+    u8: UINT, "u8 (or bool)";
+    i8: INT, "i8";
+    u16: UINT, "u16";
+    i16: INT, "i16";
+    i32: INT, "i32";
+    i64: INT, "i64";
+    f16: FLOAT, "f16";
+    bf16: BFLOAT, "bf16";
+    f32: FLOAT, "f32";
+    f64: FLOAT, "f64";
+}
+
+/// What logits may be.
+pub(crate) const FLOATS: &[Dtype] = &[f16::DTYPE, bf16::DTYPE, f32::DTYPE, f64::DTYPE];
+
+impl Dtype {
+    /// The type that DLPack describes so. A bool is a byte: memory that C wrote may hold any.
+    fn find(code: u8, bits: u8, lanes: u16) -> Option<Self> {
+        let code = if code == BOOL && bits == 8 { UINT } else { code };
+        let is_it = |known: &&Self| (known.code, 8 * known.size, 1) == (code, usize::from(bits), lanes);
+        DTYPES.iter().find(is_it).copied()
+    }
+
+    pub(crate) fn is_integer(self) -> bool {
+        self.code == INT || self.code == UINT
+    }
+}
+
+/// Evaluates `$body`, a `Result`, with `$T` standing for the element type of a tensor if it is one of those listed; otherwise
+/// the failure says which it must be, and ends with `$why`.
+macro_rules! with_element {
+    ($located:expr, [$($element:ty),*], $why:expr, $T:ident => $body:expr) => {
+        $(if $located.dtype() == <$element as $crate::tensor::Element>::DTYPE {
+            type $T = $element;
+            $body
+        } else)* {
+            Err($located.unexpected(&[$(<$element as $crate::tensor::Element>::DTYPE),*], $why))
+        }
+    };
+}
+pub(crate) use with_element;
+
+/// [`with_element`] for a tensor of logits.
+macro_rules! with_logits {
+    ($located:expr, $T:ident => $body:expr) => {
+        $crate::tensor::with_element!($located, [f16, bf16, f32, f64], "", $T => $body)
+    };
+}
+pub(crate) use with_logits;
 
 /// A tensor whose elements were found: the memory between its first and its last one, and where in it they lie.
 #[derive(Debug)]
-pub(crate) struct Located<T> {
+pub(crate) struct Located {
     what: &'static str,
-    first: *mut T,
+    dtype: Dtype,
+    first: *mut u8,
     len: usize,
     rank: usize,
     shape: [usize; MAX_AXES],
@@ -55,33 +128,33 @@ pub(crate) struct Located<T> {
     start: usize,
 }
 
-impl<T: Element> Located<T> {
-    /// Reads the struct. With `label_map`, a tensor `[N, spatial…]` of one axis less than `prediction_rank` gets a channel
-    /// axis.
+/// The memory of an input.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) what: &'static str,
+    pub(crate) addresses: Range<usize>,
+}
+
+impl Located {
+    /// Reads the struct.
     ///
     /// # Safety
     /// `tensor` is NULL or points to a `dice_tensor` whose shape and strides have `ndim` numbers.
-    pub(crate) unsafe fn read(
-        tensor: *const Tensor,
-        what: &'static str,
-        label_map_of_rank: Option<usize>,
-    ) -> Result<Self, Failure> {
+    pub(crate) unsafe fn read(tensor: *const Tensor, what: &'static str) -> Result<Self, Failure> {
         // SAFETY: the caller vouches for the pointer.
         let tensor = unsafe { checked_pointer(tensor, what) }?;
-        let unsupported = |sentence: String| Err(Failure::new(Status::Unsupported, sentence));
+        let unsupported = |sentence: String| Failure::new(Status::Unsupported, sentence);
         if tensor.device_type != CPU {
-            return unsupported(format!(
-                "{what} is on device type {}; only the CPU's memory (1) can be read",
-                tensor.device_type
-            ));
+            let device = tensor.device_type;
+            return Err(unsupported(format!(
+                "{what} is on device type {device}; only the CPU's memory (1) can be read"
+            )));
         }
-        if (tensor.code, usize::from(tensor.bits), tensor.lanes) != (T::CODE, 8 * size_of::<T>(), 1) {
+        let dtype = Dtype::find(tensor.code, tensor.bits, tensor.lanes).ok_or_else(|| {
             let (code, bits, lanes) = (tensor.code, tensor.bits, tensor.lanes);
-            return unsupported(format!(
-                "{what} has type code {code}, {bits} bits, {lanes} lanes; {} is expected",
-                T::NAME
-            ));
-        }
+            let known = list(DTYPES);
+            unsupported(format!("{what} has type code {code}, {bits} bits, {lanes} lanes; known are {known}"))
+        })?;
         let rank = usize::try_from(tensor.ndim).ok().filter(|rank| (1..=MAX_AXES).contains(rank)).ok_or_else(|| {
             let sentence = format!("{what} has {} axes; from 1 to {MAX_AXES} are supported", tensor.ndim);
             Failure::new(Status::Shape, sentence).numbers(tensor.ndim.into(), -1)
@@ -90,6 +163,7 @@ impl<T: Element> Located<T> {
         let dims = unsafe { checked_slice(tensor.shape, rank, &format!("{what}.shape")) }?;
         let mut located = Self {
             what,
+            dtype,
             first: tensor.data.cast(),
             len: 0,
             rank,
@@ -118,14 +192,15 @@ impl<T: Element> Located<T> {
                 })?;
             }
         }
-        if label_map_of_rank == Some(rank + 1) {
-            located.insert_channel_axis();
-        }
         located.locate(tensor)?;
         Ok(located)
     }
 
-    fn insert_channel_axis(&mut self) {
+    /// Gives a map `[N, spatial…]` of one axis less than `rank` a channel axis.
+    pub(crate) fn as_map_of_rank(&mut self, rank: usize) {
+        if self.rank + 1 != rank || rank > MAX_AXES {
+            return;
+        }
         self.shape.copy_within(1..self.rank, 2);
         self.strides.copy_within(1..self.rank, 2);
         (self.shape[1], self.strides[1]) = (1, 0);
@@ -150,17 +225,17 @@ impl<T: Element> Located<T> {
             let reach = (dim as i128 - 1) * stride as i128;
             if reach < 0 { lowest += reach } else { highest += reach }
         }
-        let base = tensor.data.cast::<T>();
+        let base = self.first;
         if base.is_null() {
             return Err(Failure::null(&format!("{what}.data")));
         }
-        let size = size_of::<T>() as i128;
+        let size = self.dtype.size as i128;
         let origin = base.addr() as i128 + i128::from(tensor.byte_offset);
         let (start, end) = (origin + lowest * size, origin + (highest + 1) * size);
         if start < 0 || end > usize::MAX as i128 || end - start > isize::MAX as i128 {
             return Err(Failure::new(Status::Layout, format!("{what}: its elements lie outside of the address space")));
         }
-        if origin % align_of::<T>() as i128 != 0 {
+        if origin % self.dtype.align as i128 != 0 {
             return Err(Failure::new(Status::Layout, format!("{what}: data is not aligned to its element type")));
         }
         self.first = base.wrapping_byte_offset((start - base.addr() as i128) as isize);
@@ -169,33 +244,62 @@ impl<T: Element> Located<T> {
         Ok(())
     }
 
+    pub(crate) fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The failure of a tensor whose element type is none of those that are `expected`.
+    pub(crate) fn unexpected(&self, expected: &[Dtype], why: &str) -> Failure {
+        let sentence = format!("{} is {}: must be {}{why}", self.what, self.dtype.name, list(expected));
+        Failure::new(Status::Unsupported, sentence)
+    }
+
     pub(crate) fn shape(&self) -> &[usize] {
         &self.shape[..self.rank]
     }
 
-    /// The addresses from the first element to past the last one.
-    fn span(&self) -> Range<usize> {
+    /// From the first element to past the last one.
+    pub(crate) fn memory(&self) -> Memory {
         let first = self.first.addr();
-        if self.len == 0 { first..first } else { first..first + self.len * size_of::<T>() }
+        Memory { what: self.what, addresses: first..first + self.len * self.dtype.size }
+    }
+
+    /// Whether both tensors have the same elements at the same indices.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let same_stride = |axis: usize| self.shape[axis] == 1 || self.strides[axis] == other.strides[axis];
+        (self.first, self.len, self.start) == (other.first, other.len, other.start)
+            && self.dtype == other.dtype
+            && self.shape() == other.shape()
+            && self.len > 0
+            && (0..self.rank).all(same_stride)
     }
 
     /// Refuses an output whose memory reaches into that of an input.
-    pub(crate) fn check_apart<U: Element>(&self, input: &Located<U>) -> Result<(), Failure> {
-        let (ours, theirs) = (self.span(), input.span());
-        if self.len > 0 && input.len > 0 && ours.start < theirs.end && theirs.start < ours.end {
+    pub(crate) fn check_apart(&self, input: &Memory) -> Result<(), Failure> {
+        let (ours, theirs) = (self.memory().addresses, &input.addresses);
+        if !ours.is_empty() && !theirs.is_empty() && ours.start < theirs.end && theirs.start < ours.end {
             let sentence = format!("the memory of {} overlaps that of {}", self.what, input.what);
             return Err(Failure::new(Status::Layout, sentence));
         }
         Ok(())
     }
 
+    /// The first element, as a pointer to the type that it has.
+    ///
+    /// # Panics
+    /// If it has not.
+    fn first<T: Element>(&self) -> *mut T {
+        assert_eq!(self.dtype, T::DTYPE, "the element type was looked at");
+        self.first.cast()
+    }
+
     /// The tensor as a view.
     ///
     /// # Safety
     /// The span of the elements is valid memory that lives as long as `'a` and that nobody writes to.
-    pub(crate) unsafe fn view<'a>(&self) -> Result<View<'a, T>, Failure> {
+    pub(crate) unsafe fn view<'a, T: Element>(&self) -> Result<View<'a, T>, Failure> {
         // SAFETY: the span was computed from the extents and strides; the caller vouches for the memory.
-        let data = unsafe { checked_slice(self.first.cast_const(), self.len, self.what) }?;
+        let data = unsafe { checked_slice(self.first::<T>().cast_const(), self.len, self.what) }?;
         let layout = self.layout()?;
         Ok(View::strided(data, layout.dims(), layout.strides(), self.start)?)
     }
@@ -204,18 +308,35 @@ impl<T: Element> Located<T> {
     ///
     /// # Safety
     /// The span of the elements is valid memory that lives as long as `'a` and that nobody else uses.
-    pub(crate) unsafe fn view_mut<'a>(&self) -> Result<ViewMut<'a, T>, Failure> {
+    pub(crate) unsafe fn view_mut<'a, T: Element>(&self) -> Result<ViewMut<'a, T>, Failure> {
         let layout = self.layout()?;
         let data = if self.len == 0 {
             &mut []
         } else {
             // SAFETY: not NULL, aligned and of a possible size, as `locate` found; the caller vouches for the memory.
-            unsafe { std::slice::from_raw_parts_mut(self.first, self.len) }
+            unsafe { std::slice::from_raw_parts_mut(self.first::<T>(), self.len) }
         };
         Ok(ViewMut::strided(data, layout.dims(), layout.strides(), self.start)?)
     }
 
-    fn layout(&self) -> Result<Layout, Failure> {
+    /// Extents and strides.
+    pub(crate) fn layout(&self) -> Result<Layout, Failure> {
         Ok(Layout::new(self.what, self.shape(), &self.strides[..self.rank], self.start, self.len)?)
     }
+}
+
+/// "a, b or c".
+fn list(dtypes: &[Dtype]) -> String {
+    let mut sentence = String::new();
+    for (i, dtype) in dtypes.iter().enumerate() {
+        let before = if i == 0 {
+            ""
+        } else if i + 1 < dtypes.len() {
+            ", "
+        } else {
+            " or "
+        };
+        sentence.extend([before, dtype.name]);
+    }
+    sentence
 }

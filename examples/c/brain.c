@@ -124,7 +124,7 @@ int main(int argc, char **argv) {
     g = dice_f32(gradient, 5, shape);
     y = dice_u8(labels, 4, label_shape);
     problem.target = &y;
-    must("value_and_grad", dice_value_and_grad(&z, &problem, &loss, NULL, 0, &value, 1, &g));
+    must("value_and_grad", dice_value_and_grad(&z, &problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &g));
 
     printf("libdice %" PRIu32 ".%" PRIu32 ".%" PRIu32 " on %s\n", dice_version() >> 16, dice_version() >> 8 & 255,
            dice_version() & 255, dice_isa_name(dice_effective_isa()));

@@ -72,7 +72,8 @@ public:
         dice_problem problem = this->problem();
         problem.labels_checked = 1; // by forward
         const dice_tensor to = dice_f32(gradient.data(), 5, shape_.data());
-        must(dice_pullback(&logits_, &problem, &loss_, cotangent_.data(), cotangent_.size(), &upstream, 1, &to));
+        must(dice_pullback(&logits_, &problem, &loss_, cotangent_.data(), cotangent_.size(), &upstream, 1, DICE_OVERWRITE,
+                           &to));
     }
 
     double dice_of(std::int64_t c) const { return reports_[static_cast<std::size_t>(c)].dice; }

@@ -9,12 +9,13 @@
 /* ---------------------------------------------------------------- a small problem, and outputs with canaries */
 
 enum { N = 2, C = 3, V = 20, TABLE = N * (1 + 3 * C) * 12, COTANGENT = N * C * 3, REPORTS = N * C };
+enum { PUT = DICE_OVERWRITE };
 
 static const int64_t SHAPE[] = {N, C, 4, 5}, LABEL_SHAPE[] = {N, 4, 5};
 
 static struct {
-    float logits[N * C * V + 16];
-    uint8_t labels[N * V];
+    float logits[N * C * V + 16], dense[N * C * V], voxel_weights[N * V], sample_weights[N];
+    uint8_t labels[N * V], mask[N * V], predicted[N * V];
     double cotangent[COTANGENT];
     int64_t table[TABLE];
 } in;
@@ -22,13 +23,13 @@ static struct {
 static struct {
     float gradient[N * C * V + 16];
     double values[N + 1], cotangent[COTANGENT + 1];
-    int64_t table[TABLE + 12];
+    int64_t table[TABLE + 12], counts[N * C * C + 1];
     dice_class_report reports[REPORTS + 1];
     size_t lens[3];
     dice_term term;
 } out;
 
-static dice_tensor z, y, g;
+static dice_tensor z, y, g, dense, mask, voxel_weights, predicted;
 static dice_problem problem;
 static dice_loss loss;
 static dice_term term;
@@ -40,10 +41,21 @@ static void restore(void) {
     uint64_t seed = 11;
     size_t i;
     for (i = 0; i < N * C * V; i++) in.logits[i] = random_float(&seed, 4.0F);
-    for (i = 0; i < N * V; i++) in.labels[i] = (uint8_t)random_below(&seed, C);
+    for (i = 0; i < N * C * V; i++) in.dense[i] = random_float(&seed, 1.0F);
+    for (i = 0; i < N * V; i++) {
+        in.labels[i] = (uint8_t)random_below(&seed, C);
+        in.predicted[i] = (uint8_t)random_below(&seed, C);
+        in.mask[i] = (uint8_t)random_below(&seed, 2);
+        in.voxel_weights[i] = (float)random_below(&seed, 4);
+    }
+    for (i = 0; i < N; i++) in.sample_weights[i] = 0.5F + (float)i;
     z = dice_f32(in.logits, 4, SHAPE);
     y = dice_u8(in.labels, 3, LABEL_SHAPE);
     g = dice_f32(out.gradient, 4, SHAPE);
+    dense = dice_f32(in.dense, 4, SHAPE);
+    mask = dice_u8(in.mask, 3, LABEL_SHAPE);
+    voxel_weights = dice_f32(in.voxel_weights, 3, LABEL_SHAPE);
+    predicted = dice_u8(in.predicted, 3, LABEL_SHAPE);
     problem = fresh_problem;
     problem.target = &y;
     loss = fresh_loss;
@@ -84,11 +96,14 @@ static dice_error refused(dice_status expected, dice_status found, const char *c
 
 /* The calls that take a whole problem, with the arguments of this file. */
 static dice_status value(void) { return dice_value(&z, &problem, &loss, out.values, 1); }
-static dice_status value_and_grad(void) { return dice_value_and_grad(&z, &problem, &loss, NULL, 0, out.values, 1, &g); }
+static dice_status value_and_grad(void) { return dice_value_and_grad(&z, &problem, &loss, NULL, 0, out.values, 1, PUT, &g); }
 static dice_status statistics(void) { return dice_statistics(&z, &problem, &loss, out.table, TABLE); }
 static dice_status pullback(void) {
-    return dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, &g);
+    return dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, PUT, &g);
 }
+
+static dice_status confusion(void) { return dice_confusion(&z, &problem, 0, out.counts, N * C * C); }
+static dice_status confusion_of_labels(void) { return dice_confusion(&predicted, &problem, C, out.counts, N * C * C); }
 
 /* A fault in what they all take is refused by each of them. */
 #define ALL_REFUSE(status)                                                                                            \
@@ -98,8 +113,18 @@ static dice_status pullback(void) {
         REFUSED(status, statistics());                                                                                \
         REFUSED(status, pullback());                                                                                  \
         REFUSED(status, dice_statistics_range(&z, &problem, &loss, 0, V, out.table, TABLE));                          \
-        REFUSED(status, dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 0, V, &g));        \
+        REFUSED(status, dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 0, V, PUT, &g));        \
     } while (0)
+
+/* A fault in the problem is refused by confusions too. */
+#define PROBLEM_REFUSED(status)                 \
+    do {                                        \
+        ALL_REFUSE(status);                     \
+        REFUSED(status, confusion());           \
+        REFUSED(status, confusion_of_labels()); \
+    } while (0)
+
+#define MAKE_DENSE problem.target = &dense, problem.dense_target = 1
 
 /* A change of one thing, the refusals that it causes, and the change undone. */
 #define WITH(change, refusals) \
@@ -151,12 +176,12 @@ static void null_pointers(void) {
     REFUSED(DICE_NULL_POINTER, dice_value(&z, &problem, &loss, NULL, 1));
     REFUSED(DICE_LENGTH, dice_value(&z, &problem, &loss, NULL, 0));
 
-    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(NULL, &problem, &loss, NULL, 0, out.values, 1, &g));
-    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(&z, NULL, &loss, NULL, 0, out.values, 1, &g));
-    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(&z, &problem, NULL, NULL, 0, out.values, 1, &g));
-    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(&z, &problem, &loss, NULL, 1, out.values, 1, &g));
-    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(&z, &problem, &loss, NULL, 0, NULL, 1, &g));
-    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(&z, &problem, &loss, NULL, 0, out.values, 1, NULL));
+    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(NULL, &problem, &loss, NULL, 0, out.values, 1, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(&z, NULL, &loss, NULL, 0, out.values, 1, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(&z, &problem, NULL, NULL, 0, out.values, 1, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(&z, &problem, &loss, NULL, 1, out.values, 1, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(&z, &problem, &loss, NULL, 0, NULL, 1, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_value_and_grad(&z, &problem, &loss, NULL, 0, out.values, 1, PUT, NULL));
 
     REFUSED(DICE_NULL_POINTER, dice_statistics_len(NULL, &loss, out.lens));
     REFUSED(DICE_NULL_POINTER, dice_statistics_len(&z, NULL, out.lens));
@@ -185,18 +210,18 @@ static void null_pointers(void) {
     REFUSED(DICE_NULL_POINTER, dice_loss_evaluate(&loss, in.table, TABLE, N, C, NULL, 0, NULL, 0, NULL, REPORTS));
     OK(dice_loss_evaluate(&loss, in.table, TABLE, N, C, NULL, 0, NULL, 0, NULL, 0));
 
-    REFUSED(DICE_NULL_POINTER, dice_pullback(NULL, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, &g));
-    REFUSED(DICE_NULL_POINTER, dice_pullback(&z, NULL, &loss, in.cotangent, COTANGENT, NULL, 0, &g));
-    REFUSED(DICE_NULL_POINTER, dice_pullback(&z, &problem, NULL, in.cotangent, COTANGENT, NULL, 0, &g));
-    REFUSED(DICE_NULL_POINTER, dice_pullback(&z, &problem, &loss, NULL, COTANGENT, NULL, 0, &g));
-    REFUSED(DICE_NULL_POINTER, dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 1, &g));
-    REFUSED(DICE_NULL_POINTER, dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, NULL));
-    REFUSED(DICE_NULL_POINTER, dice_pullback_range(NULL, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 0, 5, &g));
-    REFUSED(DICE_NULL_POINTER, dice_pullback_range(&z, NULL, &loss, in.cotangent, COTANGENT, NULL, 0, 0, 5, &g));
-    REFUSED(DICE_NULL_POINTER, dice_pullback_range(&z, &problem, NULL, in.cotangent, COTANGENT, NULL, 0, 0, 5, &g));
-    REFUSED(DICE_NULL_POINTER, dice_pullback_range(&z, &problem, &loss, NULL, COTANGENT, NULL, 0, 0, 5, &g));
-    REFUSED(DICE_NULL_POINTER, dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 1, 0, 5, &g));
-    REFUSED(DICE_NULL_POINTER, dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 0, 5, NULL));
+    REFUSED(DICE_NULL_POINTER, dice_pullback(NULL, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_pullback(&z, NULL, &loss, in.cotangent, COTANGENT, NULL, 0, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_pullback(&z, &problem, NULL, in.cotangent, COTANGENT, NULL, 0, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_pullback(&z, &problem, &loss, NULL, COTANGENT, NULL, 0, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 1, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, PUT, NULL));
+    REFUSED(DICE_NULL_POINTER, dice_pullback_range(NULL, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 0, 5, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_pullback_range(&z, NULL, &loss, in.cotangent, COTANGENT, NULL, 0, 0, 5, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_pullback_range(&z, &problem, NULL, in.cotangent, COTANGENT, NULL, 0, 0, 5, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_pullback_range(&z, &problem, &loss, NULL, COTANGENT, NULL, 0, 0, 5, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 1, 0, 5, PUT, &g));
+    REFUSED(DICE_NULL_POINTER, dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 0, 5, PUT, NULL));
 
     /* Behind the pointers. */
     WITH(z.data = NULL, ALL_REFUSE(DICE_NULL_POINTER));
@@ -254,7 +279,12 @@ static void numbers_that_mean_nothing(void) {
         WITH(problem.use_ignore_index = wrong[i], ALL_REFUSE(DICE_INVALID_ARGUMENT));
         WITH(problem.error_on_non_finite = wrong[i], ALL_REFUSE(DICE_INVALID_ARGUMENT));
         WITH(problem.labels_checked = wrong[i], ALL_REFUSE(DICE_INVALID_ARGUMENT));
-        WITH(problem.reserved = wrong[i], ALL_REFUSE(DICE_INVALID_ARGUMENT));
+        WITH(problem.dense_target = wrong[i], ALL_REFUSE(DICE_INVALID_ARGUMENT));
+        REFUSED(DICE_INVALID_ARGUMENT, dice_value_and_grad(&z, &problem, &loss, NULL, 0, out.values, 1, wrong[i], &g));
+        REFUSED(DICE_INVALID_ARGUMENT,
+                dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, wrong[i], &g));
+        REFUSED(DICE_INVALID_ARGUMENT,
+                dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 0, V, wrong[i], &g));
     }
     for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         WITH(term.smooth_numerator = bad[i], REFUSED(DICE_INVALID_ARGUMENT, value_and_grad()));
@@ -285,12 +315,12 @@ static void lengths(void) {
     size_t len = 0;
     REFUSED_AT(DICE_LENGTH, dice_value(&z, &problem, &loss, out.values, 2), -1, 2, 1);
     REFUSED(DICE_LENGTH, dice_value(&z, &problem, &loss, out.values, SIZE_MAX));
-    REFUSED(DICE_LENGTH, dice_value_and_grad(&z, &problem, &loss, in.cotangent, 0, out.values, 1, &g));
-    REFUSED(DICE_LENGTH, dice_value_and_grad(&z, &problem, &loss, in.cotangent, 2, out.values, 1, &g));
-    REFUSED(DICE_LENGTH, dice_value_and_grad(&z, &problem, &loss, in.cotangent, SIZE_MAX, out.values, 1, &g));
+    REFUSED(DICE_LENGTH, dice_value_and_grad(&z, &problem, &loss, in.cotangent, 0, out.values, 1, PUT, &g));
+    REFUSED(DICE_LENGTH, dice_value_and_grad(&z, &problem, &loss, in.cotangent, 2, out.values, 1, PUT, &g));
+    REFUSED(DICE_LENGTH, dice_value_and_grad(&z, &problem, &loss, in.cotangent, SIZE_MAX, out.values, 1, PUT, &g));
     WITH(term.reduction = DICE_NONE, REFUSED_AT(DICE_LENGTH, value(), -1, 1, N));
     WITH(term.reduction = DICE_NONE,
-         REFUSED_AT(DICE_LENGTH, dice_value_and_grad(&z, &problem, &loss, in.cotangent, 3, out.values, N, &g), -1, 3, N));
+         REFUSED_AT(DICE_LENGTH, dice_value_and_grad(&z, &problem, &loss, in.cotangent, 3, out.values, N, PUT, &g), -1, 3, N));
     REFUSED_AT(DICE_LENGTH, dice_statistics(&z, &problem, &loss, out.table, TABLE - 12), -1, TABLE - 12, TABLE);
     REFUSED(DICE_LENGTH, dice_statistics_range(&z, &problem, &loss, 0, 5, out.table, TABLE + 1));
     REFUSED(DICE_LENGTH, dice_statistics_merge(in.table, TABLE, out.table, TABLE - 12));
@@ -301,10 +331,10 @@ static void lengths(void) {
     REFUSED(DICE_LENGTH, dice_loss_evaluate(&loss, in.table, TABLE, N, C, out.values, 0, NULL, 0, NULL, 0));
     REFUSED(DICE_LENGTH, dice_loss_evaluate(&loss, in.table, TABLE, N, C, out.values, 1, out.cotangent, 1, NULL, 0));
     REFUSED(DICE_LENGTH, dice_loss_evaluate(&loss, in.table, TABLE, N, C, out.values, 1, NULL, 0, out.reports, 1));
-    REFUSED_AT(DICE_LENGTH, dice_pullback(&z, &problem, &loss, in.cotangent, 17, NULL, 0, &g), -1, 17, COTANGENT);
-    REFUSED(DICE_LENGTH, dice_pullback(&z, &problem, &loss, NULL, 0, NULL, 0, &g));
-    REFUSED(DICE_LENGTH, dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, in.cotangent, 2, &g));
-    REFUSED(DICE_LENGTH, dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, in.cotangent, 0, &g));
+    REFUSED_AT(DICE_LENGTH, dice_pullback(&z, &problem, &loss, in.cotangent, 17, NULL, 0, PUT, &g), -1, 17, COTANGENT);
+    REFUSED(DICE_LENGTH, dice_pullback(&z, &problem, &loss, NULL, 0, NULL, 0, PUT, &g));
+    REFUSED(DICE_LENGTH, dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, in.cotangent, 2, PUT, &g));
+    REFUSED(DICE_LENGTH, dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, in.cotangent, 0, PUT, &g));
     /* Ranges. */
     REFUSED_AT(DICE_INVALID_ARGUMENT, dice_statistics_range(&z, &problem, &loss, -1, 5, out.table, TABLE), -1, -1, -1);
     REFUSED(DICE_INVALID_ARGUMENT, dice_statistics_range(&z, &problem, &loss, 0, INT64_MIN, out.table, TABLE));
@@ -312,7 +342,7 @@ static void lengths(void) {
     REFUSED(DICE_INVALID_ARGUMENT, dice_statistics_range(&z, &problem, &loss, 6, 5, out.table, TABLE));
     REFUSED(DICE_INVALID_ARGUMENT, dice_statistics_range(&z, &problem, &loss, INT64_MAX, INT64_MAX, out.table, TABLE));
     REFUSED(DICE_INVALID_ARGUMENT,
-            dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 3, V + 1, &g));
+            dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 3, V + 1, PUT, &g));
     /* Extents of tables. */
     REFUSED_AT(DICE_SHAPE, dice_evaluation_len(&loss, -1, C, out.lens, NULL, NULL), -1, -1, 0);
     REFUSED_AT(DICE_SHAPE, dice_evaluation_len(&loss, N, 0, out.lens, NULL, NULL), -1, 0, 1);
@@ -342,7 +372,8 @@ static void misaligned(void) {
     REFUSED(DICE_LAYOUT, dice_value(&z, (const dice_problem *)askew(&problem), &loss, out.values, 1));
     REFUSED(DICE_LAYOUT, dice_value(&z, &problem, (const dice_loss *)askew(&loss), out.values, 1));
     REFUSED(DICE_LAYOUT, dice_value(&z, &problem, &loss, (double *)askew(out.values), 1));
-    REFUSED(DICE_LAYOUT, dice_value_and_grad(&z, &problem, &loss, (const double *)askew(in.cotangent), 1, out.values, 1, &g));
+    REFUSED(DICE_LAYOUT,
+            dice_value_and_grad(&z, &problem, &loss, (const double *)askew(in.cotangent), 1, out.values, 1, PUT, &g));
     REFUSED(DICE_LAYOUT, dice_statistics(&z, &problem, &loss, (int64_t *)askew(out.table), TABLE));
     REFUSED(DICE_LAYOUT, dice_statistics_merge((const int64_t *)askew(in.table), TABLE - 12, out.table, TABLE - 12));
     REFUSED(DICE_LAYOUT, dice_statistics_merge(in.table, TABLE, (int64_t *)askew(out.table), TABLE));
@@ -357,18 +388,70 @@ static void misaligned(void) {
 /* ---------------------------------------------------------------- tensors */
 
 static void element_types_and_devices(void) {
-    WITH(z.dtype.code = DICE_INT, ALL_REFUSE(DICE_UNSUPPORTED));
-    WITH(z.dtype.bits = 64, ALL_REFUSE(DICE_UNSUPPORTED));
-    WITH(z.dtype.bits = 16, ALL_REFUSE(DICE_UNSUPPORTED));
     WITH(z.dtype.lanes = 2, ALL_REFUSE(DICE_UNSUPPORTED));
     WITH(z.dtype.lanes = 0, ALL_REFUSE(DICE_UNSUPPORTED));
     WITH(z.device.device_type = 2, ALL_REFUSE(DICE_UNSUPPORTED));
     WITH(z.device.device_type = 0, ALL_REFUSE(DICE_UNSUPPORTED));
-    WITH(y.dtype.code = DICE_FLOAT, ALL_REFUSE(DICE_UNSUPPORTED));
-    WITH(y.dtype.bits = 32, ALL_REFUSE(DICE_UNSUPPORTED));
     WITH(y.device.device_type = 13, ALL_REFUSE(DICE_UNSUPPORTED));
-    WITH(g.dtype.bits = 64, REFUSED(DICE_UNSUPPORTED, value_and_grad()));
     WITH(g.device.device_type = 2, REFUSED(DICE_UNSUPPORTED, pullback()));
+    WITH((problem.mask = &mask, mask.device.device_type = 2), PROBLEM_REFUSED(DICE_UNSUPPORTED));
+    WITH((problem.voxel_weights = &voxel_weights, voxel_weights.device.device_type = 3), PROBLEM_REFUSED(DICE_UNSUPPORTED));
+}
+
+/* Whether the sentence of the last error holds a word. */
+static int said(const char *word) { return strstr(dice_last_error(), word) != NULL; }
+
+/* Every type code with every width, for every tensor: refused by all functions if it is not one of the tensor's types. */
+static void every_element_type(void) {
+    const uint8_t widths[] = {0, 1, 8, 16, 32, 64, 128, 255};
+    uint8_t code;
+    size_t i;
+    for (code = 0; code < 9; code++) {
+        for (i = 0; i < sizeof widths; i++) {
+            const uint8_t bits = widths[i];
+            const int is_float = (code == DICE_FLOAT && (bits == 16 || bits == 32 || bits == 64))
+                                 || (code == DICE_BFLOAT && bits == 16);
+            const int is_byte = bits == 8 && (code == DICE_UINT || code == DICE_BOOL);
+            const int is_label = is_byte || (code == DICE_UINT && bits == 16)
+                                 || (code == DICE_INT && (bits == 8 || bits == 16 || bits == 32 || bits == 64));
+            const dice_dtype dtype = {code, bits, 1};
+            size_t len = 0;
+            z.dtype = dtype;
+            if (is_float) OK(dice_statistics_len(&z, &loss, &len));
+            else REFUSED(DICE_UNSUPPORTED, dice_statistics_len(&z, &loss, out.lens));
+            if (!is_float) {
+                ALL_REFUSE(DICE_UNSUPPORTED);
+                if (!is_label) REFUSED(DICE_UNSUPPORTED, dice_confusion(&z, &problem, C, out.counts, N * C * C));
+            }
+            restore();
+            if (!is_label) WITH(y.dtype = dtype, PROBLEM_REFUSED(DICE_UNSUPPORTED));
+            if (!is_byte) WITH((problem.mask = &mask, mask.dtype = dtype), PROBLEM_REFUSED(DICE_UNSUPPORTED));
+            if (code != DICE_FLOAT || bits != 32) {
+                WITH((problem.voxel_weights = &voxel_weights, voxel_weights.dtype = dtype), PROBLEM_REFUSED(DICE_UNSUPPORTED));
+            }
+            if (!is_float && !is_byte) {
+                WITH((MAKE_DENSE, dense.dtype = dtype), ALL_REFUSE(DICE_UNSUPPORTED));
+            }
+            if (!is_float || bits == 64) {
+                WITH(g.dtype = dtype, REFUSED(DICE_UNSUPPORTED, value_and_grad()));
+                WITH(g.dtype = dtype, REFUSED(DICE_UNSUPPORTED, pullback()));
+            }
+            if (!is_float || bits != 64) {
+                /* f64 logits that need no memory. */
+                const int64_t none[] = {N, C, 0, 5}, no_labels[] = {N, 0, 5};
+                WITH((z.dtype.bits = 64, z.shape = none, y.shape = no_labels, g.shape = none, g.dtype = dtype),
+                     REFUSED(DICE_UNSUPPORTED, value_and_grad()));
+            }
+        }
+    }
+    /* Sentences that help. */
+    y = dice_compact(in.labels, DICE_FLOAT, 32, 3, LABEL_SHAPE);
+    CHECK(value() == DICE_UNSUPPORTED && said("problem.target is f32") && said("dense_target is 0") && said("i64"));
+    restore();
+    g.dtype.bits = 64;
+    CHECK(pullback() == DICE_UNSUPPORTED && said("gradient is f64") && said("bf16") && said("logits are not f64"));
+    restore();
+    set_canaries();
 }
 
 static void shapes(void) {
@@ -416,9 +499,8 @@ static void overlaps(void) {
     WITH(g.strides = broadcast, REFUSED_AT(DICE_LAYOUT, value_and_grad(), 2, 0, -1));
     WITH(g.strides = interleaved, REFUSED(DICE_LAYOUT, pullback()));
     WITH(g.strides = flat, REFUSED(DICE_LAYOUT, value_and_grad()));
-    /* The gradient on the logits, one element into them, and on the labels. */
-    WITH(g.data = in.logits, REFUSED(DICE_LAYOUT, value_and_grad()));
-    WITH(g.data = in.logits, REFUSED(DICE_LAYOUT, pullback()));
+    /* The gradient one element into the logits, and on the labels. */
+    WITH(g.data = in.logits + 1, REFUSED(DICE_LAYOUT, value_and_grad()));
     WITH(z.data = out.gradient + N * C * V - 1, REFUSED(DICE_LAYOUT, value_and_grad()));
     WITH(y.data = out.gradient + 3, REFUSED(DICE_LAYOUT, value_and_grad()));
     /* Between the logits: no shared element, but a shared span. */
@@ -431,6 +513,185 @@ static void overlaps(void) {
     OK(value_and_grad());
     restore();
     set_canaries();
+}
+
+/* The gradient in the place of the logits, which an error must leave as they are. */
+static void in_place(void) {
+    const int64_t channels_last[] = {C * V, 1, 5 * C, C};
+    float before[N * C * V];
+    double values[1] = {0.0};
+    size_t i;
+    memcpy(before, in.logits, sizeof before);
+    g.data = in.logits;
+    OK(dice_value_and_grad(&z, &problem, &loss, NULL, 0, values, 1, PUT, &g));
+    OK(dice_value_and_grad(&z, &problem, &loss, NULL, 0, values, 1, PUT, &z));
+    CHECK(memcmp(before, in.logits, sizeof before) != 0);
+    restore();
+#define REFUSED_IN_PLACE(status, change)                                                                                  \
+    do {                                                                                                                  \
+        g = z;                                                                                                            \
+        change;                                                                                                           \
+        memcpy(before, in.logits, sizeof before);                                                                         \
+        REFUSED(status, value_and_grad());                                                                                \
+        REFUSED(status, pullback());                                                                                      \
+        REFUSED(status, dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 0, V, PUT, &g));       \
+        CHECK(memcmp(before, in.logits, sizeof before) == 0);                                                             \
+        restore();                                                                                                        \
+    } while (0)
+    REFUSED_IN_PLACE(DICE_LABEL, in.labels[5] = 77);
+    REFUSED_IN_PLACE(DICE_WEIGHT, (in.voxel_weights[3] = -1.0F, problem.voxel_weights = &voxel_weights));
+    REFUSED_IN_PLACE(DICE_LAYOUT, g.byte_offset = sizeof(float));
+    REFUSED_IN_PLACE(DICE_LAYOUT, g.strides = channels_last);
+    REFUSED_IN_PLACE(DICE_LAYOUT, (g.dtype.bits = 16));
+    REFUSED_IN_PLACE(DICE_LAYOUT, (g.dtype.bits = 16, z.dtype.bits = 16, g.dtype.code = DICE_BFLOAT));
+    REFUSED_IN_PLACE(DICE_LAYOUT, y.data = in.logits);
+    /* Compact strides are strides too. */
+    {
+        const int64_t strides[] = {C * V, V, 5, 1}, broadcast[] = {0, V, 5, 1};
+        g = z;
+        g.strides = strides;
+        OK(dice_value_and_grad(&z, &problem, &loss, NULL, 0, values, 1, PUT, &g));
+        restore();
+        REFUSED_IN_PLACE(DICE_LAYOUT, (g.strides = broadcast, z.strides = broadcast));
+    }
+    for (i = 0; i < N * C * V; i++) before[i] = in.logits[i];
+    REFUSED(DICE_INVALID_ARGUMENT, dice_value_and_grad(&z, &problem, &loss, NULL, 0, out.values, 1, DICE_ACCUMULATE, &z));
+    REFUSED(DICE_INVALID_ARGUMENT,
+            dice_pullback(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, DICE_ACCUMULATE, &z));
+    CHECK(memcmp(before, in.logits, sizeof before) == 0);
+    set_canaries();
+}
+
+/* ---------------------------------------------------------------- masks, weights, dense targets, slabs */
+
+static void masks_and_weights(void) {
+    const int64_t more[] = {N, 4, 6}, one_sample[] = {1, 4, 5}, two_channels[] = {N, 2, 4, 5}, with_channel[] = {N, 1, 4, 5};
+    const float bad[] = {-1.0F, -1e-30F, 1.1e8F, INFINITY, -INFINITY, NAN};
+    size_t i;
+    WITH((problem.mask = &mask, mask.data = NULL), PROBLEM_REFUSED(DICE_NULL_POINTER));
+    WITH((problem.mask = &mask, mask.shape = NULL), PROBLEM_REFUSED(DICE_NULL_POINTER));
+    WITH((problem.mask = &mask, mask.shape = more), PROBLEM_REFUSED(DICE_SHAPE));
+    WITH((problem.mask = &mask, mask.shape = more), REFUSED_AT(DICE_SHAPE, value(), 3, 6, 5));
+    WITH((problem.mask = &mask, mask.shape = one_sample), REFUSED_AT(DICE_SHAPE, value(), 0, 1, N));
+    WITH((problem.mask = &mask, mask.shape = two_channels, mask.ndim = 4), ALL_REFUSE(DICE_SHAPE));
+    WITH((problem.mask = &mask, mask.ndim = 2), ALL_REFUSE(DICE_SHAPE));
+    WITH((problem.mask = &mask, mask.ndim = 0), PROBLEM_REFUSED(DICE_SHAPE));
+    WITH(problem.mask = (const dice_tensor *)askew(&mask), PROBLEM_REFUSED(DICE_LAYOUT));
+    WITH((problem.voxel_weights = &voxel_weights, voxel_weights.data = NULL), PROBLEM_REFUSED(DICE_NULL_POINTER));
+    WITH((problem.voxel_weights = &voxel_weights, voxel_weights.byte_offset = 2), PROBLEM_REFUSED(DICE_LAYOUT));
+    WITH((problem.voxel_weights = &voxel_weights, voxel_weights.shape = more), PROBLEM_REFUSED(DICE_SHAPE));
+    WITH((problem.voxel_weights = &voxel_weights, voxel_weights.shape = more), REFUSED_AT(DICE_SHAPE, value(), 3, 6, 5));
+    WITH(problem.voxel_weights = (const dice_tensor *)askew(&voxel_weights), PROBLEM_REFUSED(DICE_LAYOUT));
+
+    WITH(problem.num_sample_weights = N, PROBLEM_REFUSED(DICE_NULL_POINTER));
+    WITH((problem.sample_weights = in.sample_weights, problem.num_sample_weights = 0), PROBLEM_REFUSED(DICE_LENGTH));
+    WITH((problem.sample_weights = in.sample_weights, problem.num_sample_weights = 1),
+         REFUSED_AT(DICE_LENGTH, value(), -1, 1, N));
+    WITH((problem.sample_weights = in.sample_weights, problem.num_sample_weights = SIZE_MAX), PROBLEM_REFUSED(DICE_LENGTH));
+    WITH((problem.sample_weights = (const float *)askew(in.sample_weights), problem.num_sample_weights = N),
+         PROBLEM_REFUSED(DICE_LAYOUT));
+
+    for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        WITH((problem.voxel_weights = &voxel_weights, in.voxel_weights[23] = in.voxel_weights[31] = bad[i]),
+             PROBLEM_REFUSED(DICE_WEIGHT));
+        WITH((problem.voxel_weights = &voxel_weights, in.voxel_weights[23] = in.voxel_weights[31] = bad[i]),
+             REFUSED_AT(DICE_WEIGHT, value_and_grad(), 23, -1, -1));
+        WITH((problem.sample_weights = in.sample_weights, problem.num_sample_weights = N, in.sample_weights[1] = bad[i]),
+             PROBLEM_REFUSED(DICE_WEIGHT));
+        WITH((problem.sample_weights = in.sample_weights, problem.num_sample_weights = N, in.sample_weights[1] = bad[i]),
+             REFUSED_AT(DICE_WEIGHT, value(), 1, -1, -1));
+    }
+    /* Both together must be a weight, too. */
+    WITH((problem.voxel_weights = &voxel_weights, problem.sample_weights = in.sample_weights, problem.num_sample_weights = N,
+          in.sample_weights[1] = 1e5F, in.voxel_weights[23] = 1e5F),
+         PROBLEM_REFUSED(DICE_WEIGHT));
+    /* A wrong weight or label under the mask is nobody's business, nor is one that was vouched for. */
+    problem.mask = &mask, problem.voxel_weights = &voxel_weights;
+    in.mask[23] = 0, in.voxel_weights[23] = -1.0F, in.labels[23] = 99;
+    mask.ndim = 4, mask.shape = with_channel, mask.dtype.code = DICE_BOOL;
+    OK(value_and_grad());
+    OK(confusion());
+    in.mask[23] = 1, problem.labels_checked = 1;
+    OK(pullback());
+    CHECK(out.gradient[23 + 40] == 0.0F);
+    restore();
+    set_canaries();
+    WITH((problem.mask = &mask, problem.voxel_weights = &voxel_weights, in.mask[23] = 1, in.voxel_weights[23] = -1.0F),
+         PROBLEM_REFUSED(DICE_WEIGHT));
+
+    WITH(problem.voxel_offset = -1, PROBLEM_REFUSED(DICE_INVALID_ARGUMENT));
+    WITH(problem.voxel_offset = -1, REFUSED_AT(DICE_INVALID_ARGUMENT, value(), -1, -1, 0));
+    WITH(problem.voxel_offset = INT64_MIN, PROBLEM_REFUSED(DICE_INVALID_ARGUMENT));
+    WITH(problem.voxel_offset = INT64_MAX, PROBLEM_REFUSED(DICE_INVALID_ARGUMENT));
+    problem.voxel_offset = (int64_t)1 << 62;
+    OK(value_and_grad());
+    OK(confusion());
+    restore();
+    set_canaries();
+
+    /* The gradient's memory is apart from all of it. */
+    WITH((problem.mask = &mask, mask.data = out.gradient), REFUSED(DICE_LAYOUT, value_and_grad()));
+    WITH((problem.voxel_weights = &voxel_weights, voxel_weights.data = out.gradient + 7), REFUSED(DICE_LAYOUT, pullback()));
+    WITH((MAKE_DENSE, dense.data = out.gradient), REFUSED(DICE_LAYOUT, pullback()));
+    memset(out.gradient, 0, 2 * sizeof(float));
+    problem.sample_weights = out.gradient, problem.num_sample_weights = N;
+    CHECK(value_and_grad() == DICE_LAYOUT && said("problem.sample_weights"));
+    restore();
+    set_canaries();
+}
+
+static void dense_targets(void) {
+    const int64_t more[] = {N, C, 4, 6};
+    WITH((MAKE_DENSE, dense.shape = more), ALL_REFUSE(DICE_SHAPE));
+    WITH((MAKE_DENSE, dense.shape = more), REFUSED_AT(DICE_SHAPE, value(), 3, 6, 5));
+    WITH((MAKE_DENSE, dense.shape = LABEL_SHAPE, dense.ndim = 3), ALL_REFUSE(DICE_SHAPE));
+    WITH((MAKE_DENSE, problem.use_ignore_index = 1), ALL_REFUSE(DICE_INVALID_ARGUMENT));
+    WITH((MAKE_DENSE, dense.data = NULL), ALL_REFUSE(DICE_NULL_POINTER));
+    WITH((MAKE_DENSE, dense.byte_offset = 1), ALL_REFUSE(DICE_LAYOUT));
+    WITH((MAKE_DENSE, problem.error_on_non_finite = 1, in.dense[44] = NAN, in.dense[50] = NAN),
+         REFUSED_AT(DICE_NON_FINITE, value_and_grad(), 44, -1, -1));
+    WITH((MAKE_DENSE), REFUSED(DICE_UNSUPPORTED, confusion()));
+    WITH((MAKE_DENSE), REFUSED(DICE_UNSUPPORTED, confusion_of_labels()));
+    /* A dense target is no label map by its shape alone. */
+    WITH(problem.target = &dense, PROBLEM_REFUSED(DICE_UNSUPPORTED));
+    WITH(problem.dense_target = 1, ALL_REFUSE(DICE_SHAPE));
+}
+
+static void confusions(void) {
+    const int64_t no_classes[] = {N, 0, 4, 5}, more[] = {N, 4, 6}, channels[] = {N, 2, 4, 5}, many[] = {1, 1 << 20, 0};
+    const int64_t empty[] = {1, 0};
+    OK(confusion());
+    OK(confusion_of_labels());
+    set_canaries();
+    REFUSED(DICE_NULL_POINTER, dice_confusion(NULL, &problem, 0, out.counts, N * C * C));
+    REFUSED(DICE_NULL_POINTER, dice_confusion(&z, NULL, 0, out.counts, N * C * C));
+    REFUSED(DICE_NULL_POINTER, dice_confusion(&z, &problem, 0, NULL, N * C * C));
+    REFUSED(DICE_LAYOUT, dice_confusion(&z, &problem, 0, (int64_t *)askew(out.counts), N * C * C));
+    REFUSED(DICE_LAYOUT, dice_confusion((const dice_tensor *)askew(&z), &problem, 0, out.counts, N * C * C));
+    REFUSED_AT(DICE_LENGTH, dice_confusion(&z, &problem, 0, out.counts, C * C), -1, C * C, N * C * C);
+    REFUSED(DICE_LENGTH, dice_confusion(&z, &problem, 0, NULL, 0));
+    REFUSED_AT(DICE_SHAPE, dice_confusion(&z, &problem, 2, out.counts, N * C * C), -1, 2, C);
+    REFUSED(DICE_SHAPE, dice_confusion(&z, &problem, -1, out.counts, N * C * C));
+    REFUSED_AT(DICE_SHAPE, dice_confusion(&predicted, &problem, 0, out.counts, N * C * C), -1, 0, 1);
+    REFUSED(DICE_SHAPE, dice_confusion(&predicted, &problem, INT64_MIN, out.counts, N * C * C));
+    REFUSED(DICE_SHAPE, dice_confusion(&predicted, &problem, INT64_MAX, out.counts, N * C * C));
+    REFUSED(DICE_LENGTH, dice_confusion(&predicted, &problem, 4, out.counts, N * C * C));
+    REFUSED_AT(DICE_LABEL, dice_confusion(&predicted, &problem, 1, out.counts, N), 0, in.labels[0], 1);
+    WITH(z.shape = no_classes, REFUSED(DICE_SHAPE, confusion()));
+    WITH(z.ndim = 1, REFUSED(DICE_SHAPE, confusion()));
+    WITH(predicted.shape = more, REFUSED(DICE_SHAPE, confusion_of_labels()));
+    WITH((predicted.shape = channels, predicted.ndim = 4), REFUSED(DICE_SHAPE, confusion_of_labels()));
+    WITH((predicted.ndim = 0), REFUSED(DICE_SHAPE, confusion_of_labels()));
+    WITH((in.predicted[21] = 3, in.predicted[30] = 9), REFUSED_AT(DICE_LABEL, confusion_of_labels(), 21, 3, C));
+    WITH((in.labels[21] = 3), REFUSED_AT(DICE_LABEL, confusion_of_labels(), 21, 3, C));
+    WITH((in.labels[21] = 3), REFUSED_AT(DICE_LABEL, confusion(), 21, 3, C));
+    /* More counts than memory. */
+    z = dice_f32(NULL, 3, many);
+    y = dice_u8(NULL, 2, empty);
+    predicted = y;
+    REFUSED(DICE_UNAVAILABLE, dice_confusion(&z, &problem, 0, out.counts, (size_t)1 << 40));
+    REFUSED(DICE_UNAVAILABLE, dice_confusion(&predicted, &problem, 1 << 20, out.counts, (size_t)1 << 40));
+    restore();
 }
 
 /* ---------------------------------------------------------------- what the passes find */
@@ -449,7 +710,7 @@ static void labels_and_logits(void) {
     WITH((in.labels[0] = 255, y.shape = with_channel, y.ndim = 4), REFUSED_AT(DICE_LABEL, pullback(), 0, 255, C));
     WITH(in.labels[2] = 7, REFUSED(DICE_LABEL, dice_statistics_range(&z, &problem, &loss, 0, 3, out.table, TABLE)));
     WITH(in.labels[2] = 7,
-         REFUSED(DICE_LABEL, dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 2, 3, &g)));
+         REFUSED(DICE_LABEL, dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 2, 3, PUT, &g)));
     in.labels[27] = 200;
     CHECK(value() == DICE_LABEL);
     snprintf(sentence, sizeof sentence, "%s", dice_last_error());
@@ -522,13 +783,14 @@ static void empty_tensors(void) {
                 z = dice_f32(NULL, 4, no_voxels);
                 g = dice_f32(NULL, 4, no_voxels);
                 y = dice_u8(NULL, 3, no_label_voxels);
-                OK(dice_value_and_grad(&z, &problem, &loss, NULL, 0, out.values, reduction == DICE_NONE ? rows : 1, &g));
+                OK(dice_value_and_grad(&z, &problem, &loss, NULL, 0, out.values, reduction == DICE_NONE ? rows : 1, PUT,
+                                       &g));
                 CHECK(out.values[0] == 0.0);
                 OK(dice_statistics(&z, &problem, &loss, out.table, TABLE));
                 for (i = 0; i < TABLE; i++) CHECK(out.table[i] == 0);
                 OK(dice_loss_evaluate(&loss, out.table, TABLE, N, C, out.values, reduction == DICE_NONE ? rows : 1,
                                       out.cotangent, rows * C * 3, out.reports, rows * C));
-                OK(dice_pullback(&z, &problem, &loss, out.cotangent, rows * C * 3, NULL, 0, &g));
+                OK(dice_pullback(&z, &problem, &loss, out.cotangent, rows * C * 3, NULL, 0, PUT, &g));
                 CHECK(out.values[0] == 0.0 && out.reports[0].target == 0.0);
 
                 z = dice_f32(NULL, 4, no_samples);
@@ -540,7 +802,7 @@ static void empty_tensors(void) {
                 OK(dice_evaluation_len(&loss, 0, C, &num, NULL, NULL));
                 CHECK(num == (reduction == DICE_NONE && grouping != DICE_BATCH ? 0 : 1));
                 out.values[0] = 7.0;
-                OK(dice_value_and_grad(&z, &problem, &loss, NULL, 0, out.values, num, &g));
+                OK(dice_value_and_grad(&z, &problem, &loss, NULL, 0, out.values, num, PUT, &g));
                 CHECK(out.values[0] == (num == 0 ? 7.0 : 0.0));
                 restore();
             }
@@ -550,7 +812,7 @@ static void empty_tensors(void) {
     OK(dice_statistics_range(&z, &problem, &loss, 7, 7, out.table, TABLE));
     OK(dice_statistics_range(&z, &problem, &loss, V, V, out.table, TABLE));
     set_canaries();
-    OK(dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 7, 7, &g));
+    OK(dice_pullback_range(&z, &problem, &loss, in.cotangent, COTANGENT, NULL, 0, 7, 7, PUT, &g));
     CHECK(canaries_live());
 }
 
@@ -577,7 +839,7 @@ static void too_many_sums(void) {
     z = dice_f32(NULL, 3, classes);
     y = dice_u8(NULL, 2, none);
     REFUSED(DICE_UNAVAILABLE, dice_statistics(&z, &problem, &loss, NULL, 0));
-    REFUSED(DICE_UNAVAILABLE, dice_pullback(&z, &problem, &loss, NULL, 0, NULL, 0, &z));
+    REFUSED(DICE_UNAVAILABLE, dice_pullback(&z, &problem, &loss, NULL, 0, NULL, 0, PUT, &z));
     restore();
 }
 
@@ -630,8 +892,13 @@ int main(void) {
     lengths();
     misaligned();
     element_types_and_devices();
+    every_element_type();
     shapes();
     overlaps();
+    in_place();
+    masks_and_weights();
+    dense_targets();
+    confusions();
     labels_and_logits();
     any_table();
     empty_tensors();

@@ -152,7 +152,7 @@ static inline result compute(scene *s) {
     const dice_loss loss = DICE_LOSS_INIT;
     result r = {-1.0, 0};
     memset(s->gradient, 0xa5, s->num_logits * sizeof(float));
-    OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &r.value, 1, &s->g));
+    OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &r.value, 1, DICE_OVERWRITE, &s->g));
     r.gradient = fnv1a(s->gradient, s->num_logits * sizeof(float));
     return r;
 }

@@ -55,7 +55,7 @@ static void on_this_thread(int64_t v, int32_t activation) {
     double first = 0.0, value;
     int flush, rounding;
     term.activation = activation;
-    OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &first, 1, &s->g));
+    OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &first, 1, DICE_OVERWRITE, &s->g));
     memcpy(expected, s->gradient, bytes);
     for (flush = 0; flush < NUM_FLUSHES; flush++) {
         for (rounding = 0; rounding < 4; rounding++) {
@@ -66,7 +66,7 @@ static void on_this_thread(int64_t v, int32_t activation) {
             value = -1.0;
             set_mode(flush, ROUNDINGS[rounding]);
             before = mode();
-            good = dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, &s->g);
+            good = dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &s->g);
             bad = dice_value(&s->z, NULL, &loss, &value, 1);
             after = mode();
             rounding_after = fegetround();
@@ -91,7 +91,7 @@ static void traps(void) {
     s->logits[3] = NAN, s->logits[9] = INFINITY, s->logits[10] = -INFINITY;
     feclearexcept(FE_ALL_EXCEPT);
     feenableexcept(FE_INVALID | FE_DIVBYZERO | FE_OVERFLOW);
-    status = dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, &s->g);
+    status = dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &s->g);
     excepts = fegetexcept();
     fedisableexcept(FE_ALL_EXCEPT);
     CHECK(status == DICE_OK && isnan(value));

@@ -60,7 +60,7 @@ static void every_pair(scene *s, const result *expected) {
             result r = {-1.0, 0};
             memset(gradient, 0xa5, ROOM * sizeof(float));
             memset(beside, 0xa5, ROOM * sizeof(float));
-            OK(dice_value_and_grad(&z, &s->problem, &loss, NULL, 0, &r.value, 1, &g));
+            OK(dice_value_and_grad(&z, &s->problem, &loss, NULL, 0, &r.value, 1, DICE_OVERWRITE, &g));
             copy(gradient, &LAYOUTS[j], plain, &LAYOUTS[0]);
             r.gradient = fnv1a(plain, N * C * V * sizeof(float));
             if (!CHECK(same(r, *expected))) fprintf(stderr, "    %s to %s\n", LAYOUTS[i].name, LAYOUTS[j].name);
@@ -132,7 +132,7 @@ static void ranks(void) {
     found = compute(s).value;
     CHECK(memcmp(&found, &expected, sizeof found) == 0);
     s->z = dice_f32(s->logits, 2, flat), s->g = dice_f32(s->gradient, 2, flat), s->y = dice_u8(s->labels, 1, flat_labels);
-    OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &found, 1, &s->g));
+    OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &found, 1, DICE_OVERWRITE, &s->g));
     CHECK(found > 0.0 && found < 1.0);
     scene_free(s);
 }

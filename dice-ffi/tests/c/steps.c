@@ -49,11 +49,11 @@ static void pieces(const dice_term *term, int64_t n, int64_t c, int64_t v, uint6
     CHECK(num == s->num_table);
     OK(dice_statistics(&s->z, &s->problem, &loss, table, num));
     e = evaluate(&loss, table, num, n, c);
-    OK(dice_value_and_grad(&s->z, &s->problem, &loss, upstream, num_upstream, values, e.num_values, &s->g));
+    OK(dice_value_and_grad(&s->z, &s->problem, &loss, upstream, num_upstream, values, e.num_values, DICE_OVERWRITE, &s->g));
     CHECK(memcmp(values, e.values, e.num_values * sizeof(double)) == 0);
     memcpy(expected, s->gradient, bytes);
     memset(s->gradient, 0xa5, bytes);
-    OK(dice_pullback(&s->z, &s->problem, &loss, e.cotangent, e.num_cotangent, upstream, num_upstream, &s->g));
+    OK(dice_pullback(&s->z, &s->problem, &loss, e.cotangent, e.num_cotangent, upstream, num_upstream, DICE_OVERWRITE, &s->g));
     CHECK(memcmp(expected, s->gradient, bytes) == 0);
 
     for (round = 0; round < 2; round++) {
@@ -80,7 +80,7 @@ static void pieces(const dice_term *term, int64_t n, int64_t c, int64_t v, uint6
         for (i = 0; i < num_pieces; i++) {
             const int64_t start = (int64_t)order[i] * tile, end = start + tile < v ? start + tile : v;
             OK(dice_pullback_range(&s->z, &s->problem, &loss, e.cotangent, e.num_cotangent, upstream, num_upstream, start,
-                                   end, &s->g));
+                                   end, DICE_OVERWRITE, &s->g));
         }
         CHECK(memcmp(expected, s->gradient, bytes) == 0);
     }
@@ -88,7 +88,7 @@ static void pieces(const dice_term *term, int64_t n, int64_t c, int64_t v, uint6
     /* A range of any bounds writes its voxels and no other. */
     memset(s->gradient, 0xa5, bytes);
     OK(dice_pullback_range(&s->z, &s->problem, &loss, e.cotangent, e.num_cotangent, upstream, num_upstream, v / 3,
-                           v / 3 + v / 5 + 1, &s->g));
+                           v / 3 + v / 5 + 1, DICE_OVERWRITE, &s->g));
     for (i = 0; i < s->num_logits; i++) {
         const int64_t voxel = (int64_t)i % v;
         float untouched;
@@ -127,7 +127,7 @@ static void pooling(void) {
     CHECK(memcmp(batch.values, of_pooled.values, sizeof batch.values) == 0);
     /* The cotangent of the pooled batch serves all of its samples. */
     term.grouping = DICE_BATCH;
-    OK(dice_pullback(&s->z, &s->problem, &loss, batch.cotangent, C * 3, NULL, 0, &s->g));
+    OK(dice_pullback(&s->z, &s->problem, &loss, batch.cotangent, C * 3, NULL, 0, DICE_OVERWRITE, &s->g));
     /* A table added to itself has twice the volumes. */
     memcpy(twice, table, sizeof twice);
     OK(dice_statistics_merge(twice, N * ROW, twice, N * ROW));

@@ -14,7 +14,7 @@ static void compare(scene *s, const dice_term *term, const double *upstream, siz
     if (!OK(dice_evaluation_len(&loss, s->n, s->c, &num_values, NULL, NULL)) || num_values > 16) exit(2);
     steepest = reference(s, term, upstream, num_upstream, expected, gradient);
     memset(s->gradient, 0xa5, s->num_logits * sizeof(float));
-    OK(dice_value_and_grad(&s->z, &s->problem, &loss, upstream, num_upstream, found, num_values, &s->g));
+    OK(dice_value_and_grad(&s->z, &s->problem, &loss, upstream, num_upstream, found, num_values, DICE_OVERWRITE, &s->g));
     for (i = 0; i < num_values; i++) {
         if (!CHECK(fabs(found[i] - expected[i]) <= 1e-6 * fmax(1.0, fabs(expected[i])))) {
             fprintf(stderr, "    value %zu: %.9g, textbook %.9g\n", i, found[i], expected[i]);
@@ -134,22 +134,22 @@ static void extreme_logits(void) {
     double value = 0.0;
     size_t i;
     for (i = 0; i < s->num_logits; i++) s->logits[i] = huge[random_below(&seed, 8)];
-    OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, &s->g));
+    OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &s->g));
     CHECK(value >= 0.0 && value <= 1.0);
     for (i = 0; i < s->num_logits; i++) CHECK(isfinite(s->gradient[i]));
 
     for (i = 0; i < s->num_logits; i++) s->logits[i] = random_float(&seed, 3.0F);
     s->logits[4] = -INFINITY;
-    OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, &s->g));
+    OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &s->g));
     CHECK(isfinite(value) && s->gradient[4] == 0.0F);
 
     for (i = 0; i < 2; i++) {
         s->logits[4] = i == 0 ? NAN : INFINITY;
-        OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, &s->g));
+        OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &s->g));
         CHECK(isnan(value) && isnan(s->gradient[4]) && isnan(s->gradient[5]));
         /* An ignored voxel contributes nothing, not even NaN. */
         s->labels[4] = 200, s->problem.use_ignore_index = 1, s->problem.ignore_index = 200;
-        OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, &s->g));
+        OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &s->g));
         CHECK(isfinite(value) && s->gradient[4] == 0.0F && !signbit(s->gradient[4]));
         s->labels[4] = 0, s->problem.use_ignore_index = 0;
     }

@@ -1,0 +1,90 @@
+//! Hard overlap.
+
+use dice_simd::core::{Dims, Error, Labels};
+use dice_simd::half::{bf16, f16};
+
+use crate::memory;
+use crate::problem::{LocatedProblem, ProblemStruct};
+use crate::runtime::engine;
+use crate::status::{Failure, Status, call, checked_output};
+use crate::tensor::{Located, Tensor, with_element, with_logits};
+
+/// See `dice.h`.
+///
+/// # Safety
+/// Each pointer is NULL or valid, as are those behind it; the tensors' spans are valid memory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_confusion(
+    prediction: *const Tensor,
+    problem: *const ProblemStruct,
+    classes: i64,
+    counts: *mut i64,
+    num: usize,
+) -> i32 {
+    call(|| {
+        // SAFETY: the caller vouches for the pointer.
+        let mut prediction = unsafe { Located::read(prediction, "prediction") }?;
+        // SAFETY: the caller vouches for the pointer.
+        let mut problem = unsafe { LocatedProblem::read(problem) }?;
+        let is_map = prediction.dtype().is_integer();
+        if is_map {
+            let rank = rank_with_channel(&prediction, &mut problem);
+            prediction.as_map_of_rank(rank);
+        }
+        let layout = prediction.layout()?;
+        if layout.channels() == 0 {
+            return Err(Error::ZeroClasses { shape: Dims::new(layout.dims()) }.into());
+        }
+        let classes = checked_classes(classes, (!is_map).then_some(layout.channels().max(2)))?;
+        let expected = classes.checked_mul(classes).and_then(|counts| counts.checked_mul(layout.samples()));
+        let expected = expected.ok_or_else(|| {
+            let sentence = format!("{} samples of {classes} classes: no table can hold their counts", layout.samples());
+            Failure::new(Status::Shape, sentence)
+        })?;
+        // SAFETY: the caller vouches for the buffer.
+        let counts = unsafe { checked_output(counts, num, expected, "counts") }?;
+        // SAFETY: the caller vouches for the memory.
+        let problem = unsafe { problem.for_rank(layout.dims().len()) }?;
+        memory::for_confusion(layout.samples(), classes, layout.voxels())?;
+        let confusion = if is_map {
+            with_element!(prediction, [u8, i8, u16, i16, i32, i64], "", T => {
+                // SAFETY: the caller vouches for the memory.
+                let labels = unsafe { prediction.view::<T>() }.map(Labels::from)?;
+                Ok::<_, Failure>(engine().confusion_of_labels(labels, classes, &problem)?)
+            })
+        } else {
+            with_logits!(prediction, T => {
+                // SAFETY: the caller vouches for the memory.
+                let logits = unsafe { prediction.view::<T>() }?;
+                Ok(engine().confusion(&logits, &problem)?)
+            })
+        }?;
+        counts.write(&confusion.as_slice().iter().map(|&count| count as i64).collect::<Vec<_>>());
+        Ok(())
+    })
+}
+
+/// The axes of a label map as prediction, with a channel axis: it has one if another map has fewer axes, or if its second
+/// axis looks like one and none has more.
+fn rank_with_channel(prediction: &Located, problem: &mut LocatedProblem) -> usize {
+    let rank = prediction.shape().len();
+    let others = problem.maps().map(|map| map.shape().len());
+    let (least, most) = others.fold((rank, rank), |(least, most), rank| (least.min(rank), most.max(rank)));
+    if least < most || prediction.shape().get(1) == Some(&1) { most } else { most + 1 }
+}
+
+/// The number of classes: that of the logits, if they are known, which 0 stands for.
+fn checked_classes(classes: i64, of_logits: Option<usize>) -> Result<usize, Failure> {
+    let found = usize::try_from(classes).ok();
+    match of_logits {
+        Some(known) if found.is_some_and(|found| found == 0 || found == known) => Ok(known),
+        Some(known) => {
+            let sentence = format!("classes = {classes}: logits have {known}; 0 stands for as many");
+            Err(Failure::new(Status::Shape, sentence).numbers(classes, known as i64))
+        }
+        None => found.filter(|&found| found > 0).ok_or_else(|| {
+            let sentence = format!("classes = {classes}: a label map as prediction has at least 1");
+            Failure::new(Status::Shape, sentence).numbers(classes, 1)
+        }),
+    }
+}
