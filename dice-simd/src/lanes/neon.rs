@@ -164,7 +164,7 @@ impl Lanes for Neon<f32> {
         let [mut a, mut b, mut c, mut d] = x;
         // SAFETY: no instruction; the registers stay as they are.
         unsafe {
-            asm!("/* {0} {1} {2} {3} */", inout(vreg) a, inout(vreg) b, inout(vreg) c, inout(vreg) d,
+            asm!("/* {0:v} {1:v} {2:v} {3:v} */", inout(vreg) a, inout(vreg) b, inout(vreg) c, inout(vreg) d,
                 options(nomem, nostack, preserves_flags));
         };
         [a, b, c, d]
