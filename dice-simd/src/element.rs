@@ -98,17 +98,20 @@ impl Element for bf16 {
     fn widen<R: Real>(self) -> R {
         R::from_f32(f32::from_bits(u32::from(self.to_bits()) << 16))
     }
+    #[inline(always)]
+    fn load<L: Lanes>(lanes: L, from: &[Self; LANES]) -> L::F {
+        lanes.load_bf16(from)
+    }
 }
 
 impl Output for bf16 {
-    // In integers: the hardware's instruction flushes subnormal numbers.
     #[inline(always)]
     fn narrow<R: Real>(x: R) -> Self {
-        let x = x.to_f64() as f32;
-        let bits = x.to_bits();
-        let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
-        let quiet = bits >> 16 | 0x40;
-        Self::from_bits(if x.is_nan() { quiet } else { rounded } as u16)
+        Self::from_f32(x.to_f64() as f32)
+    }
+    #[inline(always)]
+    fn store<L: Lanes>(lanes: L, to: &mut [Self; LANES], x: L::F) {
+        lanes.store_bf16(to, x);
     }
 }
 

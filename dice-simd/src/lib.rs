@@ -27,6 +27,7 @@ mod dispatch;
 mod element;
 mod engine;
 mod executor;
+mod form;
 mod gather;
 mod isa;
 mod kernel;

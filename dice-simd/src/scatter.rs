@@ -1,7 +1,8 @@
 //! From the one form that the kernels write to any layout.
 //!
-//! A gradient too large for the caches is written past them, in whole cache lines. Rows that start amid a line, as those of
-//! any allocator do that puts its notes in front, go through a stage: what is left over of a block waits there for the next.
+//! A gradient too large for the caches is written past them, in whole cache lines. Memory that starts amid a line, as that of
+//! any allocator does that puts its notes in front, is written from a stage: what is left over of a block waits there for the
+//! next.
 
 use std::marker::PhantomData;
 
@@ -9,14 +10,14 @@ use dice_core::{Layout, ViewMut, Walk};
 
 use crate::dispatch::Kernel;
 use crate::element::{Elements, Output};
+use crate::form::{Form, interleave, interleaved_len};
+use crate::kernel::Row;
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
 use crate::tile::{BLOCK, Span, VECTORS};
 
 /// A cache line, and the alignment that streaming stores need, in bytes.
 const LINE: usize = 64;
-/// The most elements of a cache line: of f16 and bf16.
-const MOST_WAITING: usize = LINE / 2;
 
 /// What becomes of what an output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +36,7 @@ pub(crate) struct Sink<'a> {
     elements: Elements,
     layout: Layout,
     walk: Walk,
-    /// Voxels lie side by side: whole blocks of the right type are written in place.
-    unit: bool,
+    form: Form,
     mode: Mode,
     borrowed: PhantomData<&'a mut [u8]>,
 }
@@ -56,17 +56,30 @@ pub(crate) struct SinkBlock<'s, R> {
     borrowed: PhantomData<&'s mut [R]>,
 }
 
-/// One class of a block, after the values of blocks before it whose cache line is not full yet, right-aligned.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-struct StagedRow<R>([R; MOST_WAITING + BLOCK]);
-
 /// Room for a block, one per thread.
 #[derive(Debug)]
 pub(crate) struct SinkStage<R> {
-    rows: Vec<StagedRow<R>>,
-    /// The sample and the voxel that the waiting values lie in front of, if there are any.
+    /// What the kernel writes to, a row per class.
+    rows: Vec<Row<R>>,
+    interleaved: Vec<R>,
+    /// The elements of a block that lie side by side in memory, run after run: a run per class, or one of all classes. Each
+    /// begins with a line of which the last elements are those of blocks before, whose cache line is not full yet.
+    runs: Vec<Line>,
+    lines_per_run: usize,
+    /// The sample and the voxel that the waiting elements lie in front of, if there are any.
     waiting: Option<(usize, usize)>,
+}
+
+/// A cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; LANES]);
+
+impl<R> SinkStage<R> {
+    /// The bytes of a run.
+    fn run(&mut self, run: usize) -> *mut u8 {
+        self.runs[run * self.lines_per_run..][..self.lines_per_run].as_mut_ptr().cast()
+    }
 }
 
 /// Calls `$body` with `$pointer` bound to the pointer of an element type that gradients may have.
@@ -91,11 +104,36 @@ impl<'a> Sink<'a> {
     /// A sink over elements that are read until they are written.
     pub(crate) fn over(elements: Elements, layout: Layout, mode: Mode) -> Self {
         let walk = layout.walk();
-        Self { elements, layout, walk, unit: walk.uniform_stride() == Some(1), mode, borrowed: PhantomData }
+        Self { elements, layout, walk, form: Form::of(&layout, &walk), mode, borrowed: PhantomData }
     }
 
     pub(crate) fn stage<R: Real>(&self) -> SinkStage<R> {
-        SinkStage { rows: vec![StagedRow([R::ZERO; _]); self.layout.channels()], waiting: None }
+        let classes = self.layout.channels();
+        let (runs, length) = self.runs();
+        let interleaved = if self.form == Form::Interleaved { interleaved_len(classes) } else { 0 };
+        let lines_per_run = 1 + with_output!(self.elements, data => length * size_of_pointee(data)).div_ceil(LINE);
+        SinkStage {
+            rows: vec![Row([R::ZERO; BLOCK]); classes],
+            interleaved: vec![R::ZERO; interleaved],
+            runs: vec![Line([0.0; LANES]); if self.mode == Mode::Stream { runs * lines_per_run } else { 0 }],
+            lines_per_run,
+            waiting: None,
+        }
+    }
+
+    /// How many runs of numbers a whole block is in memory, and their length; none if it is scattered.
+    fn runs(&self) -> (usize, usize) {
+        match self.form {
+            Form::Planes => (self.layout.channels(), BLOCK),
+            Form::Interleaved => (1, BLOCK * self.layout.channels()),
+            Form::Scattered => (0, 0),
+        }
+    }
+
+    /// Where a run begins, `voxel` voxels into the sample.
+    fn run_at<E>(&self, data: *mut E, sample: usize, run: usize, voxel: usize) -> *mut E {
+        let (_, length) = self.runs();
+        data.wrapping_add(self.layout.origin(sample, run)).wrapping_add(voxel * (length / BLOCK))
     }
 
     /// The rows of a block, if they can be written in place, else those of the stage, to be [`store`](Self::store)d
@@ -108,7 +146,7 @@ impl<'a> Sink<'a> {
         let classes = self.layout.channels();
         assert!(stage.rows.len() == classes, "the stage has a row per class");
         let borrowed = PhantomData;
-        if self.unit
+        if self.form == Form::Planes
             && span.is_whole()
             && self.mode != Mode::Accumulate
             && let Some(data) = R::borrow(self.elements)
@@ -122,9 +160,15 @@ impl<'a> Sink<'a> {
                 return SinkBlock { first, stride, classes, stream, staged: false, borrowed };
             }
         }
-        let first = stage.rows.as_mut_ptr().cast::<R>().wrapping_add(MOST_WAITING);
-        let stride = (MOST_WAITING + BLOCK) as isize;
-        SinkBlock { first, stride, classes, stream: false, staged: true, borrowed }
+        // Numbers that need no conversion go to their runs at once.
+        let (first, stride) =
+            if self.is_streamed(span) && self.form == Form::Planes && R::borrow(self.elements).is_some() {
+                let lines = stage.runs[1..].as_mut_ptr();
+                (lines.cast::<R>(), stage.lines_per_run * LINE / size_of::<R>())
+            } else {
+                (stage.rows.as_mut_ptr().cast::<R>(), BLOCK)
+            };
+        SinkBlock { first, stride: stride as isize, classes, stream: false, staged: true, borrowed }
     }
 
     /// Writes a staged block to its place, but for what waits for the next block of the tile: after the last block comes
@@ -149,20 +193,49 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// The element of a class at the voxel `voxel` of a row whose voxels lie side by side.
-    fn at<E>(&self, data: *mut E, sample: usize, class: usize, voxel: usize) -> *mut E {
-        data.wrapping_add(self.layout.origin(sample, class)).wrapping_add(voxel)
+    /// Whether the block is written in whole cache lines.
+    #[inline(always)]
+    fn is_streamed(&self, span: &Span) -> bool {
+        self.mode == Mode::Stream && self.form != Form::Scattered && span.is_whole()
     }
 
     /// # Safety
     /// As [`finish`](Self::finish).
     #[inline(never)]
-    unsafe fn store_rest<R: Real, E: Output>(&self, data: *mut E, stage: &SinkStage<R>, sample: usize, voxel: usize) {
-        for (class, StagedRow(row)) in stage.rows.iter().enumerate() {
-            let end = self.at(data, sample, class, voxel);
-            for back in 1..=behind(end) {
-                // SAFETY: a voxel of the last block stored.
-                unsafe { end.wrapping_sub(back).write(E::narrow(row[MOST_WAITING - back])) };
+    unsafe fn store_rest<R: Real, E: Output>(
+        &self,
+        data: *mut E,
+        stage: &mut SinkStage<R>,
+        sample: usize,
+        voxel: usize,
+    ) {
+        for run in 0..self.runs().0 {
+            let end = self.run_at(data, sample, run, voxel).cast::<u8>();
+            let behind = end.addr() % LINE;
+            let from = stage.run(run).wrapping_add(LINE - behind);
+            // SAFETY: elements of the last block stored, which are the caller's.
+            unsafe { end.wrapping_sub(behind).copy_from_nonoverlapping(from, behind) };
+        }
+    }
+
+    /// Brings the rows of a whole block to its runs, if the kernel has not.
+    #[inline(always)]
+    fn fill_runs<L: Lanes, E: Output>(&self, lanes: L, _: *mut E, stage: &mut SinkStage<L::R>) {
+        if self.form == Form::Planes && L::R::borrow(self.elements).is_some() {
+            return;
+        }
+        let interleaved = self.form == Form::Interleaved;
+        if interleaved {
+            interleave(lanes, &stage.rows, &mut stage.interleaved);
+        }
+        let (runs, length) = self.runs();
+        for run in 0..runs {
+            let to = stage.run(run).wrapping_add(LINE).cast::<[E; LANES]>();
+            let from = if interleaved { &stage.interleaved[..length] } else { &stage.rows[run].0 };
+            for (vector, from) in from.as_chunks().0.iter().enumerate() {
+                // SAFETY: a run has room for its elements, and is aligned to a line.
+                let to = unsafe { &mut *to.wrapping_add(vector) };
+                E::store(lanes, to, lanes.load(from));
             }
         }
     }
@@ -170,7 +243,7 @@ impl<'a> Sink<'a> {
     /// Streams the cache lines that the block fills up and keeps the rest waiting.
     ///
     /// # Safety
-    /// As [`store`](Self::store), for a whole block of voxels that lie side by side.
+    /// As [`store`](Self::store), for a block that [is streamed](Self::is_streamed).
     #[inline(always)]
     unsafe fn store_lines<L: Lanes, E: Output>(
         &self,
@@ -179,38 +252,28 @@ impl<'a> Sink<'a> {
         stage: &mut SinkStage<L::R>,
         span: &Span,
     ) {
-        let per_line = LINE / size_of::<E>();
+        // All runs before the first line: a line just written in parts could not be read at once.
+        self.fill_runs(lanes, data, stage);
         let waiting = stage.waiting == Some((span.sample, span.voxel));
-        for (class, StagedRow(row)) in stage.rows.iter_mut().enumerate() {
-            let to = self.at(data, span.sample, class, span.voxel);
-            let behind = behind(to);
-            let first_line = to.wrapping_sub(behind);
-            let mut line = Line([E::narrow(L::R::ZERO); MOST_WAITING]);
-            for number in 0..BLOCK / per_line {
-                let start = MOST_WAITING - behind + number * per_line;
-                if per_line < LANES {
-                    for (to, &from) in line.0.iter_mut().zip(&row[start..start + per_line]) {
-                        *to = E::narrow(from);
-                    }
+        let (runs, length) = self.runs();
+        let bytes = length * size_of::<E>();
+        for run in 0..runs {
+            let to = self.run_at(data, span.sample, run, span.voxel).cast::<u8>();
+            let behind = to.addr() % LINE;
+            let base = stage.run(run);
+            let from = base.wrapping_add(LINE - behind);
+            for start in (0..bytes).step_by(LINE) {
+                if start == 0 && behind > 0 && !waiting {
+                    // SAFETY: the head of the block, whose line begins with elements of others.
+                    unsafe { to.copy_from_nonoverlapping(base.wrapping_add(LINE), LINE - behind) };
                 } else {
-                    for vector in 0..per_line / LANES {
-                        let from = row[start + vector * LANES..].first_chunk().expect("inside the row");
-                        let to = line.0[vector * LANES..].first_chunk_mut().expect("inside the line");
-                        E::store(lanes, to, lanes.load(from));
-                    }
-                }
-                let at = first_line.wrapping_add(number * per_line);
-                if number == 0 && behind > 0 && !waiting {
-                    for i in behind..per_line {
-                        // SAFETY: the head of the block, whose line begins with voxels of others.
-                        unsafe { at.wrapping_add(i).write(line.0[i]) };
-                    }
-                } else {
-                    // SAFETY: a whole line of voxels that are the caller's, of this block or waiting.
-                    unsafe { lanes.stream_line(at.cast(), (&raw const line).cast()) };
+                    let line = to.wrapping_sub(behind).wrapping_add(start);
+                    // SAFETY: a whole line of elements that are the caller's, of this block or waiting.
+                    unsafe { lanes.stream_line(line.cast(), from.wrapping_add(start).cast()) };
                 }
             }
-            row.copy_within(BLOCK.., 0);
+            // SAFETY: the last line of the run, which begins one line after `base`, and the place for it.
+            unsafe { base.copy_from_nonoverlapping(base.wrapping_add(bytes), LINE) };
         }
         stage.waiting = Some((span.sample, span.voxel + BLOCK));
     }
@@ -220,16 +283,27 @@ impl<'a> Sink<'a> {
     /// # Safety
     /// As [`block`](Self::block).
     #[inline(always)]
-    unsafe fn store_block<L: Lanes, E: Output>(&self, lanes: L, data: *mut E, stage: &SinkStage<L::R>, span: &Span) {
+    unsafe fn store_block<L: Lanes, E: Output>(
+        &self,
+        lanes: L,
+        data: *mut E,
+        stage: &mut SinkStage<L::R>,
+        span: &Span,
+    ) {
         let add = self.mode == Mode::Accumulate;
-        if self.unit && span.is_whole() {
-            for (class, StagedRow(row)) in stage.rows.iter().enumerate() {
-                let first = self.at(data, span.sample, class, span.voxel);
-                for vector in 0..VECTORS {
-                    let from = row[MOST_WAITING + vector * LANES..].first_chunk().expect("inside the row");
+        if self.form != Form::Scattered && span.is_whole() {
+            let interleaved = self.form == Form::Interleaved;
+            if interleaved {
+                interleave(lanes, &stage.rows, &mut stage.interleaved);
+            }
+            let (runs, length) = self.runs();
+            for run in 0..runs {
+                let first = self.run_at(data, span.sample, run, span.voxel).cast::<[E; LANES]>();
+                let from = if interleaved { &stage.interleaved[..length] } else { &stage.rows[run].0 };
+                for (vector, from) in from.as_chunks().0.iter().enumerate() {
                     // SAFETY: the voxels and the class lie in the view, whose bounds were checked when it was made, and nobody
                     // else uses these voxels.
-                    let to = unsafe { &mut *first.wrapping_add(vector * LANES).cast::<[E; LANES]>() };
+                    let to = unsafe { &mut *first.wrapping_add(vector) };
                     let mut x = lanes.load(from);
                     if add {
                         x = lanes.add(E::load(lanes, to), x);
@@ -240,10 +314,10 @@ impl<'a> Sink<'a> {
             return;
         }
         self.walk.runs(span.voxels(), |voxel, offset, length, stride| {
-            let place = MOST_WAITING + span.inside.start + voxel - span.voxel;
-            for (class, StagedRow(row)) in stage.rows.iter().enumerate() {
+            let place = span.inside.start + voxel - span.voxel;
+            for (class, row) in stage.rows.iter().enumerate() {
                 let first = data.wrapping_add(self.layout.origin(span.sample, class)).wrapping_offset(offset);
-                for (i, &x) in row[place..place + length].iter().enumerate() {
+                for (i, &x) in row.0[place..place + length].iter().enumerate() {
                     let to = first.wrapping_offset(stride * i as isize);
                     // SAFETY: as above.
                     let old: L::R = if add { unsafe { to.read() }.widen() } else { L::R::ZERO };
@@ -255,13 +329,8 @@ impl<'a> Sink<'a> {
     }
 }
 
-/// A cache line of elements.
-#[repr(align(64))]
-struct Line<E>([E; MOST_WAITING]);
-
-/// The number of elements that lie in the cache line of `to` in front of it.
-fn behind<E>(to: *mut E) -> usize {
-    to.addr() % LINE / size_of::<E>()
+fn size_of_pointee<E>(_: *mut E) -> usize {
+    size_of::<E>()
 }
 
 /// See [`Sink::store`], whose caller's promise holds for it.
@@ -278,7 +347,7 @@ impl<R: Real> Kernel for Store<'_, R> {
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let Self { sink, stage, span } = self;
-        if sink.unit && sink.mode == Mode::Stream && span.is_whole() {
+        if sink.is_streamed(span) {
             // SAFETY: the promise of the caller of `Sink::store`.
             with_output!(sink.elements, data => unsafe { sink.store_lines(lanes, data, stage, span) });
         } else {
@@ -361,7 +430,7 @@ mod tests {
         }
     }
 
-    fn check<R: Real, E: Output>(mode: Mode) {
+    fn check<R: Real, E: Output>(mode: Mode, interleaved: bool) {
         let (samples, classes) = (2, 3);
         for voxels in [48, 64, 130, 8192 + 77] {
             let shape = [samples, classes, voxels];
@@ -370,15 +439,23 @@ mod tests {
                 for (range, offset) in [(0..voxels, 0), (17..voxels - 3, 0), (0..voxels, 8192 - 40)] {
                     for isa in Isa::available() {
                         let mut data = vec![E::narrow(R::from_f64(128.0)); len + 80];
-                        let strides = [(classes * voxels) as isize, voxels as isize, 1];
+                        let (class, voxel) = if interleaved { (1, classes) } else { (voxels, 1) };
+                        let strides = [classes * voxels, class, voxel].map(|stride| stride as isize);
                         let mut view = ViewMut::strided(&mut data, &shape, &strides, start).unwrap();
                         let tiles = Tiles::new(samples, range.clone(), offset);
                         R::dispatch(isa, Count(&Sink::new(&mut view, mode), &tiles, PhantomData));
                         for (i, &value) in data.iter().enumerate() {
                             let index = i.wrapping_sub(start);
-                            let inside = index < len && range.contains(&(index % voxels));
+                            let (sample, rest) = (index / (classes * voxels), index % (classes * voxels));
+                            let (class, voxel) = if interleaved {
+                                (rest % classes, rest / classes)
+                            } else {
+                                (rest / voxels, rest % voxels)
+                            };
+                            let inside = index < len && range.contains(&voxel);
                             let before = if inside && mode != Mode::Accumulate { 0.0 } else { 128.0 };
-                            let expected = before + if inside { number(index) } else { 0.0 };
+                            let written = || number((sample * classes + class) * voxels + voxel);
+                            let expected = before + if inside { written() } else { 0.0 };
                             let value = value.widen::<f64>();
                             assert_eq!(value, expected, "{isa}: element {i}, start {start}, {voxels} voxels, {mode:?}");
                         }
@@ -391,10 +468,12 @@ mod tests {
     #[test]
     fn every_voxel_is_written_and_nothing_else_whatever_the_alignment() {
         for mode in [Mode::Overwrite, Mode::Stream, Mode::Accumulate] {
-            check::<f32, f32>(mode);
-            check::<f32, f16>(mode);
-            check::<f32, bf16>(mode);
-            check::<f64, f64>(mode);
+            for interleaved in [false, true] {
+                check::<f32, f32>(mode, interleaved);
+                check::<f32, f16>(mode, interleaved);
+                check::<f32, bf16>(mode, interleaved);
+                check::<f64, f64>(mode, interleaved);
+            }
         }
     }
 }

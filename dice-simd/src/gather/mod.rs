@@ -15,6 +15,7 @@ use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
 use crate::tile::{BLOCK, Span, Tile};
 
+use planes::PlaneStage;
 pub(crate) use planes::{Planes, Rows};
 pub(crate) use voxels::{Counted, LabelMap, Voxels};
 
@@ -41,9 +42,9 @@ pub(crate) struct Block<'s, R> {
 /// Room for what must be copied, one per thread.
 #[derive(Debug)]
 pub(crate) struct Stage<R> {
-    logits: Vec<Row<R>>,
-    /// Empty if the target is labels.
-    target: Vec<Row<R>>,
+    logits: PlaneStage<R>,
+    /// Absent if the target is labels.
+    target: Option<PlaneStage<R>>,
     channels: Row<i32>,
     weights: Row<R>,
 }
@@ -129,10 +130,9 @@ impl<'a> Source<'a> {
     }
 
     pub(crate) fn stage<R: Real>(&self) -> Stage<R> {
-        let rows = |planes: &Planes<'_>| vec![Row([R::ZERO; BLOCK]); planes.layout().channels()];
         Stage {
-            logits: rows(&self.logits),
-            target: self.target.as_ref().map(rows).unwrap_or_default(),
+            logits: self.logits.stage(),
+            target: self.target.as_ref().map(Planes::stage),
             channels: Row([-1; BLOCK]),
             weights: Row([R::ONE; BLOCK]),
         }
@@ -151,14 +151,14 @@ impl<'a> Source<'a> {
         let Counted { voxels: counted, uniform } = self.voxels.read(lanes, channels, weights, span, bad);
         let weights = &*weights;
         if counted == 0 {
-            let (logits, truth) = (Rows::staged(logits), Truth::Labels(channels));
+            let (logits, truth) = (logits.rows(), Truth::Labels(channels));
             return Block { counted, logits, truth, weights: Some(weights) };
         }
         let zeros = (counted < BLOCK).then_some(weights);
         let logits = self.logits.rows(lanes, logits, span, zeros);
-        let (truth, weighted) = match &self.target {
-            None => (Truth::Labels(channels), !uniform),
-            Some(planes) => (Truth::Dense(planes.rows(lanes, target, span, zeros)), true),
+        let (truth, weighted) = match (&self.target, target) {
+            (Some(planes), Some(stage)) => (Truth::Dense(planes.rows(lanes, stage, span, zeros)), true),
+            _ => (Truth::Labels(channels), !uniform),
         };
         Block { counted, logits, truth, weights: weighted.then_some(weights) }
     }

@@ -1,11 +1,13 @@
 //! Rows of numbers from planes of any element type and any strides.
 
 use std::marker::PhantomData;
+use std::slice;
 
 use dice_core::{Dense, Layout, View, ViewMut, Walk};
 
 use crate::dispatch::Kernel;
 use crate::element::{Element, Elements, with_pointer};
+use crate::form::{Form, deinterleave, interleaved_len};
 use crate::kernel::Row;
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
@@ -18,13 +20,26 @@ pub(crate) struct Planes<'a> {
     elements: Elements,
     layout: Layout,
     walk: Walk,
-    /// Voxels lie side by side: rows of the right type can be borrowed.
-    unit: bool,
+    form: Form,
     borrowed: PhantomData<&'a [u8]>,
 }
 
 // SAFETY: it is read from only, but for what `Sink` says.
 unsafe impl Sync for Planes<'_> {}
+
+/// Room for the rows of a block.
+#[derive(Debug)]
+pub(crate) struct PlaneStage<R> {
+    rows: Vec<Row<R>>,
+    /// An interleaved block, converted.
+    interleaved: Vec<R>,
+}
+
+impl<R: Real> PlaneStage<R> {
+    pub(crate) fn rows(&self) -> Rows<'_, R> {
+        Rows::staged(&self.rows)
+    }
+}
 
 /// One row of 64 numbers per class.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +53,7 @@ pub(crate) struct Rows<'s, R> {
 impl<'s, R: Real> Rows<'s, R> {
     /// The rows of a stage.
     #[inline(always)]
-    pub(crate) fn staged(rows: &'s [Row<R>]) -> Self {
+    fn staged(rows: &'s [Row<R>]) -> Self {
         Self { first: rows.as_ptr().cast(), stride: BLOCK as isize, classes: rows.len(), borrowed: PhantomData }
     }
 
@@ -77,7 +92,13 @@ impl<'a> Planes<'a> {
 
     fn of(elements: Elements, layout: Layout) -> Self {
         let walk = layout.walk();
-        Self { elements, layout, walk, unit: walk.uniform_stride() == Some(1), borrowed: PhantomData }
+        Self { elements, layout, walk, form: Form::of(&layout, &walk), borrowed: PhantomData }
+    }
+
+    pub(crate) fn stage<R: Real>(&self) -> PlaneStage<R> {
+        let classes = self.layout.channels();
+        let interleaved = if self.form == Form::Interleaved { interleaved_len(classes) } else { 0 };
+        PlaneStage { rows: vec![Row([R::ZERO; BLOCK]); classes], interleaved: vec![R::ZERO; interleaved] }
     }
 
     pub(crate) fn elements(&self) -> Elements {
@@ -94,19 +115,21 @@ impl<'a> Planes<'a> {
     pub(crate) fn rows<'s, L: Lanes>(
         &'s self,
         lanes: L,
-        stage: &'s mut [Row<L::R>],
+        stage: &'s mut PlaneStage<L::R>,
         span: &Span,
         weights: Option<&Row<L::R>>,
     ) -> Rows<'s, L::R> {
-        let borrowed =
-            if self.unit && span.is_whole() && weights.is_none() { L::R::borrow(self.elements) } else { None };
-        if let Some(data) = borrowed {
+        if self.form == Form::Planes
+            && span.is_whole()
+            && weights.is_none()
+            && let Some(data) = L::R::borrow(self.elements)
+        {
             let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
             let (stride, classes) = (self.layout.channel_stride(), self.layout.channels());
             Rows { first, stride, classes, borrowed: PhantomData }
         } else {
             lanes.call(StageRows { planes: self, stage: &mut *stage, span, weights });
-            Rows::staged(stage)
+            Rows::staged(&stage.rows)
         }
     }
 }
@@ -114,7 +137,7 @@ impl<'a> Planes<'a> {
 /// Brings a block to the stage.
 struct StageRows<'s, R> {
     planes: &'s Planes<'s>,
-    stage: &'s mut [Row<R>],
+    stage: &'s mut PlaneStage<R>,
     span: &'s Span,
     weights: Option<&'s Row<R>>,
 }
@@ -128,7 +151,7 @@ impl<R: Real> Kernel for StageRows<'_, R> {
         let Self { planes, stage, span, weights } = self;
         with_pointer!(planes.elements, data => planes.read(lanes, data, stage, span));
         if let Some(weights) = weights {
-            for row in stage {
+            for row in &mut stage.rows {
                 for (number, &weight) in row.0.iter_mut().zip(&weights.0) {
                     *number = if weight == R::ZERO { R::ZERO } else { *number };
                 }
@@ -139,33 +162,59 @@ impl<R: Real> Kernel for StageRows<'_, R> {
 
 impl Planes<'_> {
     #[inline(always)]
-    fn read<L: Lanes, E: Element>(&self, lanes: L, data: *const E, stage: &mut [Row<L::R>], span: &Span) {
+    fn read<L: Lanes, E: Element>(&self, lanes: L, data: *const E, stage: &mut PlaneStage<L::R>, span: &Span) {
         let origin = self.layout.origin(span.sample, 0);
         let channel_stride = self.layout.channel_stride();
-        assert!(stage.len() == self.layout.channels(), "the stage has a row per class");
+        assert!(stage.rows.len() == self.layout.channels(), "the stage has a row per class");
         let element = |class: usize, offset: isize| {
             data.wrapping_add(origin).wrapping_offset(channel_stride * class as isize + offset)
         };
-        if self.unit && span.is_whole() {
-            for (class, row) in stage.iter_mut().enumerate() {
-                let first = element(class, span.voxel as isize);
-                for vector in 0..BLOCK / LANES {
+        match self.form {
+            Form::Planes if span.is_whole() => {
+                for (class, row) in stage.rows.iter_mut().enumerate() {
                     // SAFETY: voxels and class lie in the view, whose bounds were checked when it was made.
-                    let from = unsafe { &*first.wrapping_add(vector * LANES).cast::<[E; LANES]>() };
-                    lanes.store(row.vector_mut(vector), E::load(lanes, from));
+                    unsafe { convert(lanes, element(class, span.voxel as isize), &mut row.0) };
                 }
             }
-            return;
+            Form::Interleaved if span.is_whole() => {
+                let numbers = BLOCK * self.layout.channels();
+                let voxel = span.voxel * self.layout.channels();
+                match L::R::borrow(self.elements).filter(|_| interleaved_len(self.layout.channels()) == numbers) {
+                    Some(data) => {
+                        // SAFETY: as above: the voxels with all their classes lie side by side; nobody writes to them meanwhile.
+                        let from = unsafe { slice::from_raw_parts(data.wrapping_add(origin + voxel), numbers) };
+                        deinterleave(lanes, from, &mut stage.rows);
+                    }
+                    None => {
+                        // SAFETY: as above.
+                        unsafe { convert(lanes, element(0, voxel as isize), &mut stage.interleaved[..numbers]) };
+                        deinterleave(lanes, &stage.interleaved, &mut stage.rows);
+                    }
+                }
+            }
+            _ => self.walk.runs(span.voxels(), |voxel, offset, length, stride| {
+                let place = span.inside.start + voxel - span.voxel;
+                for (class, row) in stage.rows.iter_mut().enumerate() {
+                    let first = element(class, offset);
+                    for (i, to) in row.0[place..place + length].iter_mut().enumerate() {
+                        // SAFETY: as above.
+                        *to = unsafe { first.wrapping_offset(stride * i as isize).read() }.widen();
+                    }
+                }
+            }),
         }
-        self.walk.runs(span.voxels(), |voxel, offset, length, stride| {
-            let place = span.inside.start + voxel - span.voxel;
-            for (class, row) in stage.iter_mut().enumerate() {
-                let first = element(class, offset);
-                for (i, to) in row.0[place..place + length].iter_mut().enumerate() {
-                    // SAFETY: as above.
-                    *to = unsafe { first.wrapping_offset(stride * i as isize).read() }.widen();
-                }
-            }
-        });
+    }
+}
+
+/// Reads as many elements as `to` holds, a multiple of a vector.
+///
+/// # Safety
+/// They can be read.
+#[inline(always)]
+unsafe fn convert<L: Lanes, E: Element>(lanes: L, from: *const E, to: &mut [L::R]) {
+    for (vector, to) in to.as_chunks_mut().0.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        let from = unsafe { &*from.wrapping_add(vector * LANES).cast::<[E; LANES]>() };
+        lanes.store(to, E::load(lanes, from));
     }
 }

@@ -1,15 +1,16 @@
 //! AVX2 with FMA and F16C: registers of eight f32 or four f64.
 
 use std::arch::asm;
-use std::arch::x86_64::{__m128, __m128i, __m256, __m256d, __m256i, _CMP_GT_OQ};
+use std::arch::x86_64::{__m128, __m128i, __m256, __m256d, __m256i, _CMP_GT_OQ, _CMP_UNORD_Q};
 use std::marker::PhantomData;
 
-use half::f16;
+use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V3;
 
-use super::{LANES, Lanes, each};
+use super::{LANES, Lanes, each, quarter};
 use crate::dispatch::{Kernel, OnLanes};
+use crate::form::TOGETHER;
 
 /// The AVX2 level; the token proves that the CPU has it, and [`new`](Self::new) that it has F16C.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +82,7 @@ macro_rules! arithmetic {
         #[inline(always)]
         unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
             // SAFETY: the caller vouches for 64 bytes.
-            let line: [__m256; 2] = cast(unsafe { line.read() });
+            let line: [__m256; 2] = cast(unsafe { line.read_unaligned() });
             // SAFETY: the caller vouches for 64 bytes, aligned to 64.
             each!(R in 2 => unsafe { self.0.avx._mm256_stream_ps(to.cast::<f32>().wrapping_add(8 * R), line[R]) });
         }
@@ -224,6 +225,26 @@ impl Lanes for Avx2<f32> {
         *sums = cast(each!(R in 4 => self.0.avx._mm256_add_pd(old[R], self.0.avx._mm256_cvtps_pd(quarters[R]))));
     }
 
+    const TRANSPOSES: bool = true;
+    #[inline(always)]
+    fn load_transposed(self, from: &[f32], stride: usize) -> [Self::F; TOGETHER] {
+        // In each half, voxels 0, 4; 1, 5; …: transposing half register by half register leaves them in order.
+        let from = &from[..(LANES - 1) * stride + TOGETHER];
+        let low = each!(R in 4 => cast([quarter(from, R * stride), quarter(from, (R + 4) * stride)]));
+        let high = each!(R in 4 => cast([quarter(from, (R + 8) * stride), quarter(from, (R + 12) * stride)]));
+        let (low, high) = (self.transpose(low), self.transpose(high));
+        each!(R in 4 => [low[R], high[R]])
+    }
+    #[inline(always)]
+    fn store_transposed(self, to: &mut [f32], stride: usize, x: [Self::F; TOGETHER]) {
+        let to = &mut to[..(LANES - 1) * stride + TOGETHER];
+        let halves: [[[[f32; 4]; 2]; 4]; 2] =
+            cast([self.transpose(each!(R in 4 => x[R][0])), self.transpose(each!(R in 4 => x[R][1]))]);
+        for voxel in 0..LANES {
+            to[voxel * stride..][..TOGETHER].copy_from_slice(&halves[voxel / 8][voxel % 4][voxel / 4 % 2]);
+        }
+    }
+
     #[inline(always)]
     fn load_f16(self, from: &[f16; LANES]) -> Self::F {
         let bits: [__m128i; 2] = cast(from.map(f16::to_bits));
@@ -231,10 +252,51 @@ impl Lanes for Avx2<f32> {
         each!(R in 2 => unsafe { widen_f16(bits[R]) })
     }
     #[inline(always)]
+    fn load_bf16(self, from: &[bf16; LANES]) -> Self::F {
+        let bits: [__m128i; 2] = cast(from.map(bf16::to_bits));
+        let avx2 = self.0.avx2;
+        each!(R in 2 => cast(avx2._mm256_slli_epi32::<16>(avx2._mm256_cvtepu16_epi32(bits[R]))))
+    }
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [bf16; LANES], x: Self::F) {
+        let avx2 = self.0.avx2;
+        let halves: [__m256i; 2] = each!(R in 2 => {
+            let bits: __m256i = cast(x[R]);
+            let upper = avx2._mm256_srli_epi32::<16>(bits);
+            let odd = avx2._mm256_and_si256(upper, self.0.avx._mm256_set1_epi32(1));
+            let half = avx2._mm256_add_epi32(odd, self.0.avx._mm256_set1_epi32(0x7fff));
+            let rounded = avx2._mm256_srli_epi32::<16>(avx2._mm256_add_epi32(bits, half));
+            let quiet = avx2._mm256_or_si256(upper, self.0.avx._mm256_set1_epi32(0x40));
+            let nan: __m256i = cast(self.0.avx._mm256_cmp_ps::<_CMP_UNORD_Q>(x[R], x[R]));
+            avx2._mm256_blendv_epi8(rounded, quiet, nan)
+        });
+        // Packing takes quarters of both in turn.
+        let packed = avx2._mm256_packus_epi32(halves[0], halves[1]);
+        let bits: [u16; LANES] = cast(avx2._mm256_permute4x64_epi64::<0b11_01_10_00>(packed));
+        *to = bits.map(bf16::from_bits);
+    }
+    #[inline(always)]
     fn store_f16(self, to: &mut [f16; LANES], x: Self::F) {
         // SAFETY: the token proves that the CPU has AVX.
         let bits: [u16; LANES] = cast(each!(R in 2 => unsafe { narrow_f16(x[R]) }));
         *to = bits.map(f16::from_bits);
+    }
+}
+
+impl Avx2<f32> {
+    /// Transposes each half of four registers.
+    #[inline(always)]
+    fn transpose(self, x: [__m256; 4]) -> [__m256; 4] {
+        let avx = self.0.avx;
+        let low = [avx._mm256_unpacklo_ps(x[0], x[1]), avx._mm256_unpacklo_ps(x[2], x[3])];
+        let high = [avx._mm256_unpackhi_ps(x[0], x[1]), avx._mm256_unpackhi_ps(x[2], x[3])];
+        let [low, high]: [[__m256d; 2]; 2] = cast([low, high]);
+        cast([
+            avx._mm256_unpacklo_pd(low[0], low[1]),
+            avx._mm256_unpackhi_pd(low[0], low[1]),
+            avx._mm256_unpacklo_pd(high[0], high[1]),
+            avx._mm256_unpackhi_pd(high[0], high[1]),
+        ])
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _MM_CMPINT_EQ, _MM_FROUND_TO_NEAREST_INT,
+    __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_CMPINT_EQ,
+    _MM_FROUND_TO_NEAREST_INT,
 };
 use std::marker::PhantomData;
 
-use half::f16;
+use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{LANES, Lanes, each};
+use super::{LANES, Lanes, each, quarter};
 use crate::dispatch::{Kernel, OnLanes};
+use crate::form::TOGETHER;
 
 /// The AVX-512 level; the token proves that the CPU has it.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +76,7 @@ macro_rules! arithmetic {
         #[inline(always)]
         unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
             // SAFETY: the caller vouches for 64 bytes.
-            let line: __m512 = cast(unsafe { line.read() });
+            let line: __m512 = cast(unsafe { line.read_unaligned() });
             // SAFETY: the caller vouches for 64 bytes, aligned to 64.
             unsafe { self.0.avx512f._mm512_stream_ps(to.cast(), line) };
         }
@@ -192,15 +194,73 @@ impl Lanes for Avx512<f32> {
         *sums = cast(each!(I in 2 => self.0.avx512f._mm512_add_pd(old[I], self.0.avx512f._mm512_cvtps_pd(halves[I]))));
     }
 
+    const TRANSPOSES: bool = true;
+    #[inline(always)]
+    fn load_transposed(self, from: &[f32], stride: usize) -> [Self::F; TOGETHER] {
+        // Voxels 0, 4, 8, 12; 1, 5, 9, 13; …: transposing quarter by quarter leaves them in order.
+        let from = &from[..(LANES - 1) * stride + TOGETHER];
+        let x: [__m512; 4] = each!(I in 4 => cast([
+            quarter(from, I * stride),
+            quarter(from, (I + 4) * stride),
+            quarter(from, (I + 8) * stride),
+            quarter(from, (I + 12) * stride),
+        ]));
+        self.transpose(x).map(|x| [x])
+    }
+    #[inline(always)]
+    fn store_transposed(self, to: &mut [f32], stride: usize, x: [Self::F; TOGETHER]) {
+        let to = &mut to[..(LANES - 1) * stride + TOGETHER];
+        let x: [[[f32; 4]; 4]; 4] = cast(self.transpose(x.map(|[x]| x)));
+        for voxel in 0..LANES {
+            to[voxel * stride..][..TOGETHER].copy_from_slice(&x[voxel % 4][voxel / 4]);
+        }
+    }
+
     #[inline(always)]
     fn load_f16(self, from: &[f16; LANES]) -> Self::F {
         let bits: __m256i = cast(from.map(f16::to_bits));
         [self.0.avx512f._mm512_cvtph_ps(bits)]
     }
     #[inline(always)]
+    fn load_bf16(self, from: &[bf16; LANES]) -> Self::F {
+        let bits: __m256i = cast(from.map(bf16::to_bits));
+        [cast(self.0.avx512f._mm512_slli_epi32::<16>(self.0.avx512f._mm512_cvtepu16_epi32(bits)))]
+    }
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [bf16; LANES], x: Self::F) {
+        let avx512f = self.0.avx512f;
+        let bits: __m512i = cast(x[0]);
+        let upper = avx512f._mm512_srli_epi32::<16>(bits);
+        let odd = avx512f._mm512_and_si512(upper, self.splat_i(1));
+        let half = avx512f._mm512_add_epi32(odd, self.splat_i(0x7fff));
+        let rounded = avx512f._mm512_srli_epi32::<16>(avx512f._mm512_add_epi32(bits, half));
+        let quiet = avx512f._mm512_or_si512(upper, self.splat_i(0x40));
+        let nan = avx512f._mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x[0], x[0]);
+        let result = avx512f._mm512_mask_blend_epi32(nan, rounded, quiet);
+        let bits: [u16; LANES] = cast(avx512f._mm512_cvtepi32_epi16(result));
+        *to = bits.map(bf16::from_bits);
+    }
+    #[inline(always)]
     fn store_f16(self, to: &mut [f16; LANES], x: Self::F) {
         let bits: [u16; LANES] = cast(self.0.avx512f._mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[0]));
         *to = bits.map(f16::from_bits);
+    }
+}
+
+impl Avx512<f32> {
+    /// Transposes each quarter of four registers.
+    #[inline(always)]
+    fn transpose(self, x: [__m512; 4]) -> [__m512; 4] {
+        let avx512f = self.0.avx512f;
+        let low = [avx512f._mm512_unpacklo_ps(x[0], x[1]), avx512f._mm512_unpacklo_ps(x[2], x[3])];
+        let high = [avx512f._mm512_unpackhi_ps(x[0], x[1]), avx512f._mm512_unpackhi_ps(x[2], x[3])];
+        let [low, high]: [[__m512d; 2]; 2] = cast([low, high]);
+        cast([
+            avx512f._mm512_unpacklo_pd(low[0], low[1]),
+            avx512f._mm512_unpackhi_pd(low[0], low[1]),
+            avx512f._mm512_unpacklo_pd(high[0], high[1]),
+            avx512f._mm512_unpackhi_pd(high[0], high[1]),
+        ])
     }
 }
 

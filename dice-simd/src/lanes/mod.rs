@@ -14,9 +14,10 @@ mod neon;
 mod portable;
 mod scalar;
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::dispatch::Kernel;
+use crate::form::TOGETHER;
 use crate::real::Real;
 
 #[cfg(target_arch = "x86_64")]
@@ -68,11 +69,11 @@ pub(crate) trait Lanes: Copy {
     /// Streams a cache line.
     ///
     /// # Safety
-    /// `to` is valid for writes of 64 bytes, `line` for reads, and both are aligned to 64.
+    /// `to` is valid for writes of 64 bytes and aligned to 64, `line` is valid for reads.
     #[inline(always)]
     unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
         // SAFETY: the caller's promise.
-        let line = unsafe { line.read() };
+        let line = unsafe { line.read_unaligned() };
         // SAFETY: the caller's promise.
         unsafe { to.write(line) };
     }
@@ -118,10 +119,41 @@ pub(crate) trait Lanes: Copy {
     /// Adds each lane to its f64 sum.
     fn accumulate(self, sums: &mut [f64; LANES], x: Self::F);
 
+    /// Whether the two methods below are there; otherwise number by number is the way.
+    const TRANSPOSES: bool = false;
+    /// Four numbers of each of sixteen voxels that lie `stride` numbers apart: a vector per number.
+    ///
+    /// # Panics
+    /// If `from` is shorter than that.
+    #[inline(always)]
+    fn load_transposed(self, _from: &[Self::R], _stride: usize) -> [Self::F; TOGETHER] {
+        unreachable!("this level does not transpose")
+    }
+    /// Writes four numbers of each of sixteen voxels, voxel after voxel.
+    ///
+    /// # Panics
+    /// If `to` is shorter than that.
+    #[inline(always)]
+    fn store_transposed(self, _to: &mut [Self::R], _stride: usize, _x: [Self::F; TOGETHER]) {
+        unreachable!("this level does not transpose")
+    }
+
     /// Widens sixteen half-precision numbers, exactly.
     #[inline(always)]
     fn load_f16(self, from: &[f16; LANES]) -> Self::F {
         self.load(&from.map(|x| Self::R::from_f64(x.to_f64())))
+    }
+    /// Widens sixteen bfloat16 numbers, exactly.
+    #[inline(always)]
+    fn load_bf16(self, from: &[bf16; LANES]) -> Self::F {
+        self.load(&from.map(|x| Self::R::from_f32(f32::from_bits(u32::from(x.to_bits()) << 16))))
+    }
+    /// Rounds to the nearest bfloat16 numbers, ties to even, in integers: the hardware's instruction flushes subnormals.
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [bf16; LANES], x: Self::F) {
+        let mut lanes = [Self::R::ZERO; LANES];
+        self.store(&mut lanes, x);
+        *to = lanes.map(|x| bf16::from_f32(x.to_f64() as f32));
     }
     /// Rounds to the nearest half-precision numbers, ties to even.
     #[inline(always)]
@@ -130,6 +162,13 @@ pub(crate) trait Lanes: Copy {
         self.store(&mut lanes, x);
         *to = lanes.map(|x| f16::from_f32(x.to_f64() as f32));
     }
+}
+
+/// Four numbers.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+fn quarter(from: &[f32], first: usize) -> [f32; TOGETHER] {
+    *from[first..].first_chunk().expect("four numbers of a voxel")
 }
 
 /// The operations that are spelled alike for f32 and f64: `$each!(i in $n => expression)` makes an array of the expression

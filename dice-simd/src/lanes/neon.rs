@@ -4,11 +4,12 @@ use std::arch::aarch64::{float32x4_t, float64x2_t, int32x4_t, int64x2_t, uint16x
 use std::arch::asm;
 use std::marker::PhantomData;
 
-use half::f16;
+use half::{bf16, f16};
 use pulp::cast;
 
-use super::{LANES, Lanes, each};
+use super::{LANES, Lanes, each, quarter};
 use crate::dispatch::{Kernel, OnLanes};
+use crate::form::TOGETHER;
 
 /// The NEON level; the token proves that the CPU has it.
 #[derive(Debug, Clone, Copy)]
@@ -192,15 +193,73 @@ impl Lanes for Neon<f32> {
         ]));
     }
 
+    const TRANSPOSES: bool = true;
+    #[inline(always)]
+    fn load_transposed(self, from: &[f32], stride: usize) -> [Self::F; TOGETHER] {
+        let from = &from[..(LANES - 1) * stride + TOGETHER];
+        let four: [[float32x4_t; 4]; 4] = each!(R in 4 => self.transpose([
+            cast(quarter(from, 4 * R * stride)),
+            cast(quarter(from, (4 * R + 1) * stride)),
+            cast(quarter(from, (4 * R + 2) * stride)),
+            cast(quarter(from, (4 * R + 3) * stride)),
+        ]));
+        each!(I in 4 => [four[0][I], four[1][I], four[2][I], four[3][I]])
+    }
+    #[inline(always)]
+    fn store_transposed(self, to: &mut [f32], stride: usize, x: [Self::F; TOGETHER]) {
+        let to = &mut to[..(LANES - 1) * stride + TOGETHER];
+        let voxels: [[f32; 4]; LANES] = cast(each!(R in 4 => self.transpose([x[0][R], x[1][R], x[2][R], x[3][R]])));
+        for (voxel, numbers) in voxels.iter().enumerate() {
+            to[voxel * stride..][..TOGETHER].copy_from_slice(numbers);
+        }
+    }
+
     #[inline(always)]
     fn load_f16(self, from: &[f16; LANES]) -> Self::F {
         let bits: [uint16x4_t; 4] = cast(from.map(f16::to_bits));
         bits.map(widen_f16)
     }
     #[inline(always)]
+    fn load_bf16(self, from: &[bf16; LANES]) -> Self::F {
+        let bits: [uint16x4_t; 4] = cast(from.map(bf16::to_bits));
+        each!(R in 4 => cast(self.0.neon.vshlq_n_u32::<16>(self.0.neon.vmovl_u16(bits[R]))))
+    }
+    #[inline(always)]
+    fn store_bf16(self, to: &mut [bf16; LANES], x: Self::F) {
+        let neon = self.0.neon;
+        let quarters: [uint16x4_t; 4] = each!(R in 4 => {
+            let bits: uint32x4_t = cast(x[R]);
+            let upper = neon.vshrq_n_u32::<16>(bits);
+            let odd = neon.vandq_u32(upper, neon.vdupq_n_u32(1));
+            let half = neon.vaddq_u32(odd, neon.vdupq_n_u32(0x7fff));
+            let rounded = neon.vshrq_n_u32::<16>(neon.vaddq_u32(bits, half));
+            let quiet = neon.vorrq_u32(upper, neon.vdupq_n_u32(0x40));
+            neon.vmovn_u32(neon.vbslq_u32(neon.vceqq_f32(x[R], x[R]), rounded, quiet))
+        });
+        let bits: [u16; LANES] = cast(quarters);
+        *to = bits.map(bf16::from_bits);
+    }
+    #[inline(always)]
     fn store_f16(self, to: &mut [f16; LANES], x: Self::F) {
         let bits: [u16; LANES] = cast(x.map(narrow_f16));
         *to = bits.map(f16::from_bits);
+    }
+}
+
+impl Neon<f32> {
+    /// Transposes four registers.
+    #[inline(always)]
+    fn transpose(self, x: [float32x4_t; 4]) -> [float32x4_t; 4] {
+        let neon = self.0.neon;
+        let even = [neon.vtrn1q_f32(x[0], x[1]), neon.vtrn1q_f32(x[2], x[3])];
+        let odd = [neon.vtrn2q_f32(x[0], x[1]), neon.vtrn2q_f32(x[2], x[3])];
+        let [even, odd]: [[float64x2_t; 2]; 2] = cast([even, odd]);
+        cast([
+            neon.vtrn1q_f64(even[0], even[1]),
+            neon.vtrn1q_f64(odd[0], odd[1]),
+            neon.vtrn2q_f64(even[0], even[1]),
+            neon.vtrn2q_f64(odd[0], odd[1]),
+        ])
     }
 }
 

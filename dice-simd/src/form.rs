@@ -1,0 +1,133 @@
+//! How the numbers of a whole block lie in memory, and the way between a row per class and a row per voxel.
+
+use dice_core::{Layout, Walk};
+
+use crate::kernel::Row;
+use crate::lanes::{LANES, Lanes};
+use crate::real::Real;
+use crate::tile::{BLOCK, VECTORS};
+
+/// The numbers that [`Lanes::load_transposed`] takes of each voxel.
+pub(crate) const TOGETHER: usize = 4;
+
+/// How whole blocks of a tensor lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The voxels of each class side by side.
+    Planes,
+    /// Voxel after voxel, the classes of each side by side.
+    Interleaved,
+    /// In any other way.
+    Scattered,
+}
+
+impl Form {
+    pub(crate) fn of(layout: &Layout, walk: &Walk) -> Self {
+        match walk.uniform_stride() {
+            Some(1) => Self::Planes,
+            Some(stride) if layout.channel_stride() == 1 && stride == layout.channels() as isize => Self::Interleaved,
+            _ => Self::Scattered,
+        }
+    }
+}
+
+/// The length of a buffer for an interleaved block of `classes` classes: of less than [`TOGETHER`], what is loaded and stored
+/// together reaches past the last voxel.
+pub(crate) fn interleaved_len(classes: usize) -> usize {
+    BLOCK * classes + TOGETHER.saturating_sub(classes)
+}
+
+/// The first of each group of classes that are moved together: the last group overlaps the one before.
+#[inline(always)]
+fn groups(classes: usize) -> impl Iterator<Item = usize> {
+    (0..classes).step_by(TOGETHER).map(move |class| class.min(classes.saturating_sub(TOGETHER)))
+}
+
+/// From an interleaved block, in a buffer of [`interleaved_len`], to a row per class.
+#[inline(always)]
+pub(crate) fn deinterleave<L: Lanes>(lanes: L, from: &[L::R], rows: &mut [Row<L::R>]) {
+    let classes = rows.len();
+    assert!(from.len() >= interleaved_len(classes), "room for a block");
+    if !L::TRANSPOSES {
+        for (class, row) in rows.iter_mut().enumerate() {
+            for (voxel, number) in row.0.iter_mut().enumerate() {
+                *number = from[voxel * classes + class];
+            }
+        }
+        return;
+    }
+    for vector in 0..VECTORS {
+        for first in groups(classes) {
+            let numbers = lanes.load_transposed(&from[vector * LANES * classes + first..], classes);
+            for (row, numbers) in rows[first..].iter_mut().zip(numbers) {
+                lanes.store(row.vector_mut(vector), numbers);
+            }
+        }
+    }
+}
+
+/// From a row per class to an interleaved block, in a buffer of [`interleaved_len`].
+#[inline(always)]
+pub(crate) fn interleave<L: Lanes>(lanes: L, rows: &[Row<L::R>], to: &mut [L::R]) {
+    let classes = rows.len();
+    assert!(to.len() >= interleaved_len(classes), "room for a block");
+    if !L::TRANSPOSES {
+        for (class, row) in rows.iter().enumerate() {
+            for (voxel, &number) in row.0.iter().enumerate() {
+                to[voxel * classes + class] = number;
+            }
+        }
+        return;
+    }
+    for vector in 0..VECTORS {
+        for first in groups(classes) {
+            let mut numbers = [lanes.splat(L::R::ZERO); TOGETHER];
+            for (numbers, row) in numbers.iter_mut().zip(&rows[first..]) {
+                *numbers = lanes.load(row.vector(vector));
+            }
+            lanes.store_transposed(&mut to[vector * LANES * classes + first..], classes, numbers);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::Kernel;
+    use crate::isa::Isa;
+
+    struct RoundTrip<R>(usize, std::marker::PhantomData<R>);
+
+    impl<R: Real> Kernel for RoundTrip<R> {
+        type R = R;
+        type Output = ();
+
+        #[inline(always)]
+        fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
+            let classes = self.0;
+            let number = |class: usize, voxel: usize| R::from_f64((voxel * 100 + class + 1) as f64);
+            let mut numbers = vec![R::ZERO; interleaved_len(classes)];
+            for voxel in 0..BLOCK {
+                (0..classes).for_each(|class| numbers[voxel * classes + class] = number(class, voxel));
+            }
+            let mut rows = vec![Row([R::ZERO; BLOCK]); classes];
+            deinterleave(lanes, &numbers, &mut rows);
+            for (class, row) in rows.iter().enumerate() {
+                (0..BLOCK).for_each(|voxel| assert_eq!(row.0[voxel], number(class, voxel), "{classes} classes"));
+            }
+            let mut back = vec![R::ZERO; numbers.len()];
+            interleave(lanes, &rows, &mut back);
+            assert_eq!(back[..BLOCK * classes], numbers[..BLOCK * classes], "{classes} classes");
+        }
+    }
+
+    #[test]
+    fn there_and_back() {
+        for isa in Isa::available() {
+            for classes in 1..20 {
+                f32::dispatch(isa, RoundTrip::<f32>(classes, std::marker::PhantomData));
+                f64::dispatch(isa, RoundTrip::<f64>(classes, std::marker::PhantomData));
+            }
+        }
+    }
+}
