@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dice_simd::{Engine, Executor, Isa, Serial, exp_nonpositive};
+use dice_simd::{Engine, Executor, Isa, Serial, exp_nonpositive, exp_nonpositive_f64};
 
 use super::Tolerance;
 
@@ -40,6 +40,12 @@ impl Level {
     pub(crate) fn exp(&self, d: &[f32], result: &mut [f32]) {
         self.runs.fetch_add(1, Ordering::Relaxed);
         exp_nonpositive(self.isa, d, result);
+    }
+
+    /// exp of every number of `d`, as the f64 kernels have it.
+    pub(crate) fn exp_f64(&self, d: &[f64], result: &mut [f64]) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        exp_nonpositive_f64(self.isa, d, result);
     }
 
     /// Demands `error` ≤ `bound`, and keeps the greatest error for the report (`--nocapture` shows it).

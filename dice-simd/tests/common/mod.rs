@@ -10,13 +10,15 @@
 use proptest::prelude::Strategy;
 use proptest::test_runner::{Config, TestRunner};
 
+pub(crate) mod draw;
+pub(crate) mod inputs;
 mod level;
 mod scene;
 pub(crate) mod tolerance;
 
 pub(crate) use level::{Level, per_level, run_at};
 pub(crate) use scene::{Axis, Bits, Placed, Scene, Tensor, UNWRITTEN, canonical_bits, demand_same, map_of};
-pub(crate) use tolerance::Tolerance;
+pub(crate) use tolerance::{InputTolerance, Tolerance};
 
 /// Whether an emulator runs the tests, which then take smaller volumes and fewer rounds: `DICE_EMULATED` is set.
 pub(crate) fn emulated() -> bool {

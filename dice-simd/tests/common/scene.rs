@@ -115,6 +115,16 @@ impl<T: Copy> Tensor<T> {
         Self { place, data }
     }
 
+    /// Puts `numbers`, in row-major order, into their places, and `elsewhere` into all others. Of several indices with one
+    /// place the last has it.
+    pub(crate) fn placed(place: Placed, numbers: &[T], elsewhere: T) -> Self {
+        let elements = place.elements();
+        assert_eq!(elements.len(), numbers.len());
+        let mut data = vec![elsewhere; place.len];
+        elements.into_iter().zip(numbers).for_each(|(at, &number)| data[at] = number);
+        Self { place, data }
+    }
+
     pub(crate) fn view(&self) -> View<'_, T> {
         View::strided(&self.data, &self.place.shape, &self.place.strides, self.place.start).unwrap()
     }
