@@ -21,8 +21,8 @@ const RETYPED: f64 = 1e-13;
 /// Cases that the crate cannot express yet, each with the reason. [`every_case_runs_or_is_listed`] holds the list to the
 /// file in both directions.
 const NOT_YET: [(&str, &str); 3] = [
-    ("gen_monai_gdl_soft_True", "soft labels"),
-    ("monai_GeneralizedDiceLoss_2", "soft labels"),
+    ("gen_monai_gdl_soft_True", "an intersection of soft labels by |p - g|"),
+    ("monai_GeneralizedDiceLoss_2", "an intersection of soft labels by |p - g|"),
     ("monai_GeneralizedDiceLoss_12", "an activation of the caller's own, tanh"),
 ];
 
@@ -144,6 +144,34 @@ impl Case {
             reference::value_and_grad(&prediction.unwrap(), &problem, &self.loss, output.as_mut().unwrap()).unwrap();
         (values, gradient)
     }
+
+    /// The same with the labels as a dense target, and what is ignored as a mask.
+    fn run_dense(&self, logits: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        let (classes, voxels) = (self.shape[1], self.shape[2..].iter().product::<usize>());
+        let first = u8::from(classes == 1);
+        let mut target = vec![0_u8; logits.len()];
+        let mut mask = Vec::new();
+        for (at, &label) in self.labels.iter().enumerate() {
+            let kept = Some(i64::from(label)) != self.ignored;
+            mask.push(u8::from(kept));
+            if kept && label >= first {
+                let channel = usize::from(label - first);
+                target[(at / voxels * classes + channel) * voxels + at % voxels] = 1;
+            }
+        }
+        let mut gradient = vec![common::UNWRITTEN; logits.len()];
+        let (prediction, mut output) = if self.channels_last {
+            (View::channels_last(logits, &self.shape), ViewMut::channels_last(&mut gradient, &self.shape))
+        } else {
+            (View::channels_first(logits, &self.shape), ViewMut::channels_first(&mut gradient, &self.shape))
+        };
+        let map = [&self.shape[..1], &self.shape[2..]].concat();
+        let target = dice_core::Dense::from(View::channels_first(&target, &self.shape).unwrap());
+        let problem = Problem { mask: Some(View::label_map(&mask, &map).unwrap()), ..Problem::new(target) };
+        let values =
+            reference::value_and_grad(&prediction.unwrap(), &problem, &self.loss, output.as_mut().unwrap()).unwrap();
+        (values, gradient)
+    }
 }
 
 #[test]
@@ -193,7 +221,10 @@ fn recorded_values_and_gradients() {
         // The recorded inputs are exact in f32: reading them as such changes no bit.
         let single: Vec<f32> = case.logits.iter().map(|&z| z as f32).collect();
         assert!(single.iter().zip(&case.logits).all(|(&a, &b)| f64::from(a) == b), "{name}");
-        assert_eq!(case.run(&single), (values, gradient), "{name}");
+        let recorded = (values, gradient);
+        assert_eq!(case.run(&single), recorded, "{name}");
+        // The owner's own form, a one-hot target and a mask, is the same.
+        assert_eq!(case.run_dense(&case.logits), recorded, "{name}");
         ran += 1;
     }
     assert_eq!(ran + NOT_YET.len(), file["cases"].as_array().unwrap().len());
