@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use common::draw::{Wish, draw};
-use common::inputs::{DenseTensor, Inputs, LabelTensor, Number, TYPES, Write, bits_of, with_types};
+use common::inputs::{DenseTensor, Inputs, LabelTensor, Number, TYPES, Truth, Write, bits_of, with_types};
 use common::tolerance::FLUSHED;
-use common::{InputTolerance, Level, Random, for_any, per_level, rounds};
+use common::{InputTolerance, Level, Placed, Random, Tensor, for_any, map_of, per_level, rounds};
 use dice_core::loss::GeneralizedDice;
 use dice_core::{Activation, Cotangent, Group, Grouping, LossHead, Reduction, Statistics, Sum, ViewMut, reference};
 use dice_simd::{Gradient, TILE_VOXELS};
@@ -178,6 +178,33 @@ fn every_input(level: &Level) {
     census.into_inner().print(level);
 }
 per_level!(every_input);
+
+/// Sums lose most to rounding where the same number is added over and over: whole tiles of one logit, weight and target.
+fn constant_weights(level: &Level) {
+    fn check<T: Number>(level: &Level, random: &mut Random, activation: Activation) {
+        let shape = [1, 2, TILE_VOXELS];
+        let mut number = |low: f32, high: f32| f64::from(random.within(low, high));
+        let logits = [number(0.0, 1.0), number(0.0, 8.0)].map(|z| vec![z; TILE_VOXELS]).concat();
+        let g = vec![number(0.0, 1.0); 2 * TILE_VOXELS];
+        let map = Placed::channels_first(&map_of(&shape));
+        let weights = vec![number(0.0, 2.0) as f32; TILE_VOXELS];
+        let truth = Truth::Dense(DenseTensor::new("f32", Placed::channels_first(&shape), &g, 0.0));
+        let inputs = Inputs::<T>::new(&shape, &logits, truth);
+        let inputs = Inputs { weights: Some(Tensor::placed(map, &weights, 0.0)), ..inputs };
+        let loss = GeneralizedDice { activation, ..GeneralizedDice::default() };
+        let mut plan = Plan::new(&mut Random(0), ("f32", "f32"));
+        plan = Plan { shape: shape.to_vec(), loss, part: Part::Whole, ..plan };
+        check_statistics(level, &inputs, &plan);
+    }
+    let mut random = Random(51);
+    for _ in 0..rounds(40, 4) {
+        for activation in [Activation::Softmax, Activation::Sigmoid, Activation::None] {
+            check::<f32>(level, &mut random, activation);
+            check::<f64>(level, &mut random, activation);
+        }
+    }
+}
+per_level!(constant_weights);
 
 /// Compares statistics, value and gradient of one plan; returns the kinds of places that were drawn.
 fn check<T: Number, G: Number<Arithmetic = T::Arithmetic>>(
