@@ -6,19 +6,18 @@
 
 enum { MOST_CLASSES = 32 };
 
-/* The class of voxel v of sample n: a channel, -1 for the background of a one-channel prediction, -2 if it is ignored. */
-static inline int64_t reference_class(const scene *s, int64_t n, int64_t v) {
-    const int64_t label = s->labels[n * s->v + v];
-    if (s->problem.use_ignore_index && label == s->problem.ignore_index) return -2;
-    return s->c == 1 ? label - 1 : label;
-}
+/* A problem as plain numbers: logits and target [n, c, v], the weights of the voxels [n, v], 0 for those that do not count. */
+typedef struct plain {
+    int64_t n, c, v;
+    const double *logits, *target, *weights;
+} plain;
 
 /* The probabilities of voxel v of sample n. */
-static inline void reference_probabilities(const scene *s, int32_t activation, int64_t n, int64_t v, double *p) {
+static inline void reference_probabilities(const plain *s, int32_t activation, int64_t n, int64_t v, double *p) {
     double max = -INFINITY, total = 0.0;
     int64_t c;
     for (c = 0; c < s->c; c++) {
-        p[c] = (double)s->logits[(n * s->c + c) * s->v + v];
+        p[c] = s->logits[(n * s->c + c) * s->v + v];
         if (p[c] > max) max = p[c];
     }
     if (activation == DICE_SIGMOID) {
@@ -61,15 +60,15 @@ static inline void reference_weights(const dice_term *term, int64_t first, int64
 }
 
 /* Values, and the gradient of sum_i upstream_i value_i, both of which the caller has room for. Returns the greatest derivative
- * by a probability, upstream included: the measure for errors of the gradient. */
-static inline double reference(const scene *s, const dice_term *term, const double *upstream, size_t num_upstream,
-                             double *values, double *gradient) {
+ * by a probability, upstream and weights included: the measure for errors of the gradient. */
+static inline double reference_plain(const plain *s, const dice_term *term, const double *upstream, size_t num_upstream,
+                                   double *values, double *gradient) {
     const int64_t rows = term->grouping == DICE_BATCH ? 1 : s->n, first = term->exclude_background && s->c > 1 ? 1 : 0;
     const double factor = (term->factor == 0.0 ? 1.0 : term->factor)
                           / (term->reduction == DICE_MEAN && rows > 0 ? (double)rows : 1.0);
     double p[MOST_CLASSES], steepest = 0.0;
     int64_t row, n, v, c;
-    memset(gradient, 0, s->num_logits * sizeof(double));
+    memset(gradient, 0, (size_t)(s->n * s->c * s->v) * sizeof(double));
     values[0] = 0.0;
     for (row = 0; row < rows; row++) {
         const int64_t from = term->grouping == DICE_BATCH ? 0 : row, to = term->grouping == DICE_BATCH ? s->n : row + 1;
@@ -77,13 +76,13 @@ static inline double reference(const scene *s, const dice_term *term, const doub
         double N = term->smooth_numerator, D = term->smooth_denominator, value = 0.0, by_S[MOST_CLASSES], by_I[MOST_CLASSES];
         for (n = from; n < to; n++) {
             for (v = 0; v < s->v; v++) {
-                const int64_t label = reference_class(s, n, v);
-                if (label == -2) continue;
+                const double m = s->weights[n * s->v + v], *g = &s->target[n * s->c * s->v + v];
+                if (m == 0.0) continue;
                 reference_probabilities(s, term->activation, n, v, p);
                 for (c = 0; c < s->c; c++) {
-                    T[c] += c == label ? 1.0 : 0.0;
-                    S[c] += p[c];
-                    I[c] += c == label ? p[c] : 0.0;
+                    T[c] += m * g[c * s->v];
+                    S[c] += m * p[c];
+                    I[c] += m * g[c * s->v] * p[c];
                 }
             }
         }
@@ -107,13 +106,13 @@ static inline double reference(const scene *s, const dice_term *term, const doub
         }
         for (n = from; n < to; n++) {
             for (v = 0; v < s->v; v++) {
-                const int64_t label = reference_class(s, n, v);
+                const double m = s->weights[n * s->v + v], *g = &s->target[n * s->c * s->v + v];
                 const double up = num_upstream == 0 ? 1.0 : upstream[num_upstream == 1 ? 0 : row];
                 double u[MOST_CLASSES], mean = 0.0;
-                if (label == -2) continue;
+                if (m == 0.0) continue;
                 reference_probabilities(s, term->activation, n, v, p);
                 for (c = 0; c < s->c; c++) {
-                    u[c] = up * (by_S[c] + (c == label ? by_I[c] : 0.0));
+                    u[c] = m * up * (by_S[c] + g[c * s->v] * by_I[c]);
                     mean += p[c] * u[c];
                     steepest = fmax(steepest, fabs(u[c]));
                 }
@@ -125,6 +124,31 @@ static inline double reference(const scene *s, const dice_term *term, const doub
             }
         }
     }
+    return steepest;
+}
+
+/* The same of a scene. */
+static inline double reference(const scene *s, const dice_term *term, const double *upstream, size_t num_upstream,
+                             double *values, double *gradient) {
+    double *logits = (double *)room(s->num_logits, sizeof(double)), *target = (double *)room(s->num_logits, sizeof(double));
+    double *weights = (double *)room(s->num_voxels, sizeof(double)), steepest;
+    const plain numbers = {s->n, s->c, s->v, logits, target, weights};
+    int64_t n, c, v;
+    for (n = 0; n < s->n; n++) {
+        for (v = 0; v < s->v; v++) {
+            const int64_t label = s->labels[n * s->v + v];
+            weights[n * s->v + v] = s->problem.use_ignore_index && label == s->problem.ignore_index ? 0.0 : 1.0;
+            for (c = 0; c < s->c; c++) {
+                const int64_t at = (n * s->c + c) * s->v + v;
+                logits[at] = (double)s->logits[at];
+                target[at] = c == (s->c == 1 ? label - 1 : label) ? 1.0 : 0.0;
+            }
+        }
+    }
+    steepest = reference_plain(&numbers, term, upstream, num_upstream, values, gradient);
+    free(logits);
+    free(target);
+    free(weights);
     return steepest;
 }
 
