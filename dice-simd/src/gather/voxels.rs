@@ -78,27 +78,30 @@ impl<'a> Voxels<'a> {
         lanes.call(ReadVoxels { voxels: self, channels, weights, span, bad })
     }
 
-    /// The channels of a block of bytes in which every voxel has an allowed label and weight 1, at the speed of memory. False
-    /// if the block is not of that kind, or this cannot be told so easily.
+    /// The labels of a block of bytes in which every voxel has an allowed label and weight 1, at the speed of memory. None if
+    /// the block is not of that kind, or this cannot be told so easily.
     #[inline(always)]
-    fn read_plain(&self, channels: &mut Row<i32>, span: &Span) -> bool {
-        let CheckedProblem { problem, allowed, first } = self.problem;
-        let Some(labels) = self.labels.as_ref().and_then(|labels| labels.bytes(span)) else { return false };
+    pub(crate) fn plain_bytes(&self, span: &Span) -> Option<&'a [u8; BLOCK]> {
+        let labels = self.labels.as_ref()?.bytes(span)?;
         if !self.problem.is_unweighted() {
-            return false;
+            return None;
         }
-        let ignored = problem.ignore_index.and_then(|label| u8::try_from(label).ok());
+        let ignored = self.problem.problem.ignore_index.and_then(|label| u8::try_from(label).ok());
         let mut greatest = 0;
         let mut any_ignored = false;
         for &label in labels {
             greatest = label.max(greatest);
             any_ignored |= Some(label) == ignored;
         }
-        if usize::from(greatest) >= allowed || any_ignored {
-            return false;
-        }
+        (usize::from(greatest) < self.problem.allowed && !any_ignored).then_some(labels)
+    }
+
+    /// The channels of such a block; false if it is another.
+    #[inline(always)]
+    fn read_plain(&self, channels: &mut Row<i32>, span: &Span) -> bool {
+        let Some(labels) = self.plain_bytes(span) else { return false };
         for (channel, &label) in channels.0.iter_mut().zip(labels) {
-            *channel = i32::from(label) - first as i32;
+            *channel = i32::from(label) - self.problem.first as i32;
         }
         true
     }
@@ -233,7 +236,7 @@ impl<'a> LabelMap<'a> {
 
     /// The labels of a whole block of bytes that lie side by side.
     #[inline(always)]
-    fn bytes(&self, span: &Span) -> Option<&'a [u8; BLOCK]> {
+    pub(crate) fn bytes(&self, span: &Span) -> Option<&'a [u8; BLOCK]> {
         match self.labels {
             Labels::U8(view) if span.is_whole() && self.walk.uniform_stride() == Some(1) => {
                 view.data()[view.layout().origin(span.sample, 0) + span.voxel..].first_chunk()

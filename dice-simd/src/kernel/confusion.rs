@@ -10,7 +10,7 @@ use crate::dispatch::Kernel;
 use crate::gather::{Bad, FirstBad, LabelMap, Source, Truth, Voxels};
 use crate::lanes::Lanes;
 use crate::real::Real;
-use crate::tile::{BLOCK, Tiles, VECTORS};
+use crate::tile::{BLOCK, TILE_VOXELS, Tiles, VECTORS};
 
 /// What the threads of a pass find together.
 #[derive(Debug)]
@@ -39,6 +39,10 @@ pub(crate) struct MapConfusionPass<'a> {
 
 /// Tables that take turns: a voxel need not wait for the count of its neighbour, which is of the same class as a rule.
 const TURNS: usize = 4;
+/// The most classes of which a pair fits into a byte.
+const BYTE_CLASSES: usize = 16;
+/// Up to so many classes it is faster to look for each pair than to count all.
+const FEW_CLASSES: usize = 4;
 
 /// The counts of one sample, as far as this thread has them.
 struct Counts {
@@ -46,11 +50,14 @@ struct Counts {
     classes: usize,
     /// `[turn][truth][prediction]`.
     counts: Vec<u64>,
+    /// Pairs of a tile that are not counted yet, truth · 16 + prediction, block after block.
+    pairs: Vec<[u8; BLOCK]>,
 }
 
 impl Counts {
     fn new(classes: usize) -> Self {
-        Self { sample: 0, classes, counts: vec![0; TURNS * classes * classes] }
+        let pairs = Vec::with_capacity(TILE_VOXELS / BLOCK);
+        Self { sample: 0, classes, counts: vec![0; TURNS * classes * classes], pairs }
     }
 
     /// Makes the table that of `sample`, adding what it holds of another one to the shared table.
@@ -61,7 +68,7 @@ impl Counts {
         }
     }
 
-    /// Counts the voxels of a block whose channel is not −1.
+    /// Counts the voxels of a block whose truth is not −1.
     #[inline(always)]
     fn add(&mut self, truth: &Row<i32>, prediction: &Row<i32>) {
         let classes = self.classes;
@@ -71,6 +78,51 @@ impl Counts {
                 self.counts[i % TURNS * table + truth as usize * classes + prediction as usize] += 1;
             }
         }
+    }
+
+    /// Notes a block of labels below 16, all of which count.
+    #[inline(always)]
+    fn add_bytes(&mut self, truth: &[u8; BLOCK], prediction: &[u8; BLOCK]) {
+        let mut pairs = [0; BLOCK];
+        for (pair, (truth, prediction)) in pairs.iter_mut().zip(truth.iter().zip(prediction)) {
+            *pair = truth << 4 | prediction;
+        }
+        self.pairs.push(pairs);
+    }
+
+    /// Counts the blocks noted: at the end of a tile.
+    #[inline(always)]
+    fn count_pairs<L: Lanes>(&mut self, lanes: L) {
+        let classes = self.classes;
+        if classes <= FEW_CLASSES {
+            for truth in 0..classes {
+                for prediction in 0..classes {
+                    let found = lanes.count_bytes(&self.pairs, (truth << 4 | prediction) as u8);
+                    self.counts[truth * classes + prediction] += found;
+                }
+            }
+        } else if !self.pairs.is_empty() {
+            let mut tables = [[0_u32; 256]; TURNS];
+            for pairs in &self.pairs {
+                let first = pairs[0];
+                if pairs.iter().fold(0, |differ, pair| differ | pair ^ first) == 0 {
+                    tables[0][usize::from(first)] += BLOCK as u32;
+                    continue;
+                }
+                for four in pairs.as_chunks::<TURNS>().0 {
+                    for (table, &pair) in tables.iter_mut().zip(four) {
+                        table[usize::from(pair)] += 1;
+                    }
+                }
+            }
+            for truth in 0..classes {
+                for prediction in 0..classes {
+                    let found: u32 = tables.iter().map(|table| table[truth << 4 | prediction]).sum();
+                    self.counts[truth * classes + prediction] += u64::from(found);
+                }
+            }
+        }
+        self.pairs.clear();
     }
 
     fn publish(&mut self, found: &Mutex<FoundConfusion>) {
@@ -144,6 +196,13 @@ impl Kernel for MapConfusionPass<'_> {
         while let Some(tile) = self.tiles.claim() {
             counts.turn_to(tile.sample, self.found);
             for span in tile.spans() {
+                if let (Some(truth), Some(prediction)) = (self.voxels.plain_bytes(&span), self.prediction.bytes(&span))
+                    && classes <= BYTE_CLASSES
+                    && usize::from(prediction.iter().fold(0, |greatest, &label| label.max(greatest))) < classes
+                {
+                    counts.add_bytes(truth, prediction);
+                    continue;
+                }
                 if self.voxels.read(lanes, &mut truth, &mut weights, &span, &mut bad).voxels == 0 {
                     continue;
                 }
@@ -164,6 +223,7 @@ impl Kernel for MapConfusionPass<'_> {
                 }
                 counts.add(&truth, &prediction);
             }
+            counts.count_pairs(lanes);
         }
         counts.publish(self.found);
         self.found.lock().expect("no thread panics while it holds the table").bad.merge(bad);

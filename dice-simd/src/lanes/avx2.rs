@@ -11,6 +11,7 @@ use pulp::x86::V3;
 use super::{LANES, Lanes, each, quarter};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
+use crate::tile::BLOCK;
 
 /// The AVX2 level; the token proves that the CPU has it, and [`new`](Self::new) that it has F16C.
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +137,20 @@ macro_rules! arithmetic {
         #[inline(always)]
         fn keep(self, m: Self::M, a: Self::F) -> Self::F {
             each!(R in $count => self.0.avx.$and(cast(m[R]), a[R]))
+        }
+
+        #[inline(always)]
+        fn count_bytes(self, blocks: &[[u8; BLOCK]], byte: u8) -> u64 {
+            let (avx, avx2) = (self.0.avx, self.0.avx2);
+            let byte = avx._mm256_set1_epi8(byte as i8);
+            let mut counts = [avx._mm256_setzero_si256(); 2];
+            for &block in blocks {
+                let block: [__m256i; 2] = cast(block);
+                counts = each!(R in 2 => avx2._mm256_sub_epi8(counts[R], avx2._mm256_cmpeq_epi8(block[R], byte)));
+            }
+            let zero = avx._mm256_setzero_si256();
+            let sums: [[u64; 4]; 2] = cast(each!(R in 2 => avx2._mm256_sad_epu8(counts[R], zero)));
+            sums.as_flattened().iter().sum()
         }
 
         #[inline(always)]

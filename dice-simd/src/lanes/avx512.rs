@@ -14,6 +14,7 @@ use pulp::x86::V4;
 use super::{LANES, Lanes, each, quarter};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
+use crate::tile::BLOCK;
 
 /// The AVX-512 level; the token proves that the CPU has it.
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +118,17 @@ macro_rules! arithmetic {
         #[inline(always)]
         fn low_bits_to_exponent(self, a: Self::F) -> Self::F {
             each!(I in $count => cast::<__m512i, $register>(self.0.avx512f.$shift::<$bits>(cast(a[I]))))
+        }
+
+        #[inline(always)]
+        fn count_bytes(self, blocks: &[[u8; BLOCK]], byte: u8) -> u64 {
+            let byte = self.0.avx512f._mm512_set1_epi8(byte as i8);
+            let mut count = 0;
+            for &block in blocks {
+                let equal = self.0.avx512bw._mm512_cmp_epi8_mask::<_MM_CMPINT_EQ>(cast(block), byte);
+                count += u64::from(equal.count_ones());
+            }
+            count
         }
 
         #[inline(always)]

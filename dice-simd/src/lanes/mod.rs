@@ -19,6 +19,7 @@ use half::{bf16, f16};
 use crate::dispatch::Kernel;
 use crate::form::TOGETHER;
 use crate::real::Real;
+use crate::tile::BLOCK;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
@@ -118,6 +119,18 @@ pub(crate) trait Lanes: Copy {
 
     /// Adds each lane to its f64 sum.
     fn accumulate(self, sums: &mut [f64; LANES], x: Self::F);
+
+    /// How many of the bytes equal `byte`; of at most 255 blocks.
+    #[inline(always)]
+    fn count_bytes(self, blocks: &[[u8; BLOCK]], byte: u8) -> u64 {
+        let mut counts = [0_u8; BLOCK];
+        for block in blocks {
+            for (count, &other) in counts.iter_mut().zip(block) {
+                *count += u8::from(other == byte);
+            }
+        }
+        counts.iter().map(|&count| u64::from(count)).sum()
+    }
 
     /// Whether the two methods below are there; otherwise number by number is the way.
     const TRANSPOSES: bool = false;
