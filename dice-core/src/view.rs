@@ -45,14 +45,10 @@ impl Walk {
 
     /// Calls `visit(voxel, offset, length, stride)` for each run of voxels in `voxels` that one stride describes:
     /// `length` voxels from `voxel` on lie at `offset`, `offset + stride`, … past the sample's first voxel.
-    #[inline]
+    #[inline(always)]
     pub fn runs(&self, voxels: Range<usize>, mut visit: impl FnMut(usize, isize, usize, isize)) {
-        let Some(inner) = self.rank.checked_sub(1) else {
-            if !voxels.is_empty() {
-                visit(voxels.start, 0, voxels.len(), 1);
-            }
-            return;
-        };
+        // Without axes there is one voxel: an axis of extent 1.
+        let inner = self.rank.saturating_sub(1);
         let mut voxel = voxels.start;
         while voxel < voxels.end {
             let mut offset = 0;

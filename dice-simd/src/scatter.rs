@@ -298,18 +298,11 @@ impl<'a> Sink<'a> {
             }
             let (runs, length) = self.runs();
             for run in 0..runs {
-                let first = self.run_at(data, span.sample, run, span.voxel).cast::<[E; LANES]>();
+                let first = self.run_at(data, span.sample, run, span.voxel);
                 let from = if interleaved { &stage.interleaved[..length] } else { &stage.rows[run].0 };
-                for (vector, from) in from.as_chunks().0.iter().enumerate() {
-                    // SAFETY: the voxels and the class lie in the view, whose bounds were checked when it was made, and nobody
-                    // else uses these voxels.
-                    let to = unsafe { &mut *first.wrapping_add(vector) };
-                    let mut x = lanes.load(from);
-                    if add {
-                        x = lanes.add(E::load(lanes, to), x);
-                    }
-                    E::store(lanes, to, x);
-                }
+                // SAFETY: the voxels and the class lie in the view, whose bounds were checked when it was made, and nobody else
+                // uses these voxels.
+                unsafe { put(lanes, from, first, add) };
             }
             return;
         }
@@ -317,15 +310,51 @@ impl<'a> Sink<'a> {
             let place = span.inside.start + voxel - span.voxel;
             for (class, row) in stage.rows.iter().enumerate() {
                 let first = data.wrapping_add(self.layout.origin(span.sample, class)).wrapping_offset(offset);
-                for (i, &x) in row.0[place..place + length].iter().enumerate() {
-                    let to = first.wrapping_offset(stride * i as isize);
+                let from = &row.0[place..place + length];
+                if stride == 1 {
                     // SAFETY: as above.
-                    let old: L::R = if add { unsafe { to.read() }.widen() } else { L::R::ZERO };
+                    unsafe { put(lanes, from, first, add) };
+                } else {
                     // SAFETY: as above.
-                    unsafe { to.write(E::narrow(if add { old + x } else { x })) };
+                    unsafe { put_each(from, first, stride, add) };
                 }
             }
         });
+    }
+}
+
+/// Writes or adds numbers side by side.
+///
+/// # Safety
+/// As many elements as there are numbers are the caller's.
+#[inline(always)]
+unsafe fn put<L: Lanes, E: Output>(lanes: L, from: &[L::R], to: *mut E, add: bool) {
+    let (vectors, rest) = from.as_chunks();
+    for (vector, from) in vectors.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        let to = unsafe { &mut *to.wrapping_add(vector * LANES).cast::<[E; LANES]>() };
+        let mut x = lanes.load(from);
+        if add {
+            x = lanes.add(E::load(lanes, to), x);
+        }
+        E::store(lanes, to, x);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { put_each(rest, to.wrapping_add(vectors.len() * LANES), 1, add) };
+}
+
+/// Writes or adds numbers `stride` elements apart.
+///
+/// # Safety
+/// As many elements as there are numbers are the caller's.
+#[inline(always)]
+unsafe fn put_each<R: Real, E: Output>(from: &[R], to: *mut E, stride: isize, add: bool) {
+    for (i, &x) in from.iter().enumerate() {
+        let to = to.wrapping_offset(stride * i as isize);
+        // SAFETY: the caller's promise.
+        let old: R = if add { unsafe { to.read() }.widen() } else { R::ZERO };
+        // SAFETY: the caller's promise.
+        unsafe { to.write(E::narrow(if add { old + x } else { x })) };
     }
 }
 

@@ -196,9 +196,13 @@ impl Planes<'_> {
                 let place = span.inside.start + voxel - span.voxel;
                 for (class, row) in stage.rows.iter_mut().enumerate() {
                     let first = element(class, offset);
-                    for (i, to) in row.0[place..place + length].iter_mut().enumerate() {
+                    let to = &mut row.0[place..place + length];
+                    if stride == 1 {
                         // SAFETY: as above.
-                        *to = unsafe { first.wrapping_offset(stride * i as isize).read() }.widen();
+                        unsafe { convert(lanes, first, to) };
+                    } else {
+                        // SAFETY: as above.
+                        unsafe { convert_each(first, stride, to) };
                     }
                 }
             }),
@@ -206,15 +210,31 @@ impl Planes<'_> {
     }
 }
 
-/// Reads as many elements as `to` holds, a multiple of a vector.
+/// Reads as many elements as `to` holds, side by side.
 ///
 /// # Safety
 /// They can be read.
 #[inline(always)]
 unsafe fn convert<L: Lanes, E: Element>(lanes: L, from: *const E, to: &mut [L::R]) {
-    for (vector, to) in to.as_chunks_mut().0.iter_mut().enumerate() {
+    let (vectors, rest) = to.as_chunks_mut();
+    let rest_from = from.wrapping_add(vectors.len() * LANES);
+    for (vector, to) in vectors.iter_mut().enumerate() {
         // SAFETY: the caller's promise.
         let from = unsafe { &*from.wrapping_add(vector * LANES).cast::<[E; LANES]>() };
         lanes.store(to, E::load(lanes, from));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { convert_each(rest_from, 1, rest) };
+}
+
+/// Reads as many elements as `to` holds, `stride` apart.
+///
+/// # Safety
+/// They can be read.
+#[inline(always)]
+unsafe fn convert_each<R: Real, E: Element>(from: *const E, stride: isize, to: &mut [R]) {
+    for (i, to) in to.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *to = unsafe { from.wrapping_offset(stride * i as isize).read() }.widen();
     }
 }
