@@ -274,8 +274,8 @@ dice_status dice_value_and_grad(const dice_tensor *logits, const dice_problem *p
 /* Voxels of a tile. Parts of a volume whose bounds are multiples of it merge to the same bits as the whole. */
 int64_t dice_tile_voxels(void);
 
-/* The words of a table for these logits, whose elements are not read. Tables are sample after sample, num / N words each: adding the rows of the samples
- * with dice_statistics_merge pools a batch. */
+/* The words of a table for these logits, whose elements are not read. Tables are sample after sample, num / N words each:
+ * adding the rows of the samples with dice_statistics_merge pools a batch. */
 dice_status dice_statistics_len(const dice_tensor *logits, const dice_loss *loss, size_t *num);
 
 /* The table of all voxels. */
