@@ -156,7 +156,7 @@ pub trait Arithmetic: Real {}
 impl Arithmetic for f32 {}
 impl Arithmetic for f64 {}
 
-/// An element type of predictions and gradients: `f32`, `f64`, [`f16`] and [`bf16`]. No other type can be one.
+/// An element type of predictions and gradients: `f32`, `f64`, `f16` and `bf16` of the crate `half`. No other type can be one.
 #[expect(private_bounds, reason = "only the kernels need to know how elements are read and written")]
 pub trait Float: Output + Send + Sync {
     /// f64 is computed with in f64, all others in f32. A gradient may have any element type of the prediction's arithmetic.
