@@ -175,6 +175,8 @@ pub struct Problem<'a> {
 impl<'a> Problem<'a> {
     /// The greatest weight of a voxel, a sample, or both together.
     pub const GREATEST_WEIGHT: f32 = 1e8;
+    /// The greatest [offset](Self::offset): a quarter of the address space, 2^62 on machines of 64 bits.
+    pub const GREATEST_OFFSET: usize = usize::MAX / 4 + 1;
 
     /// Every voxel of `target` counts.
     pub fn new(target: impl Into<Target<'a>>) -> Self {
@@ -224,7 +226,8 @@ impl<'a> Problem<'a> {
     ///
     /// # Errors
     /// [`Error::ZeroClasses`], [`Error::ShapeMismatch`], [`Error::Length`] and [`Error::Weight`] of the sample weights,
-    /// [`Error::InvalidParameter`] of an ignored label beside a dense target or of an offset beyond 2^62.
+    /// [`Error::InvalidParameter`] of an ignored label beside a dense target or of an offset beyond
+    /// [`GREATEST_OFFSET`](Self::GREATEST_OFFSET).
     pub fn check(&self, logits: &Layout) -> Result<CheckedProblem<'a>, Error> {
         if logits.channels() == 0 {
             return Err(Error::ZeroClasses { shape: Dims::new(logits.dims()) });
@@ -288,8 +291,8 @@ impl<'a> Problem<'a> {
                 return Err(Error::Weight { what: "sample weights", index, value });
             }
         }
-        if self.offset > 1 << 62 {
-            let (name, value, requirement) = ("offset", self.offset as f64, "at most 2^62");
+        if self.offset > Self::GREATEST_OFFSET {
+            let (name, value, requirement) = ("offset", self.offset as f64, "at most a quarter of the address space");
             return Err(Error::InvalidParameter { name, value, requirement });
         }
         Ok(())

@@ -222,7 +222,11 @@ fn parameters(level: &Level) {
     }
     let most = 1_usize << 62;
     for offset in [most + 1, usize::MAX] {
-        let error = Error::InvalidParameter { name: "offset", value: offset as f64, requirement: "at most 2^62" };
+        let error = Error::InvalidParameter {
+            name: "offset",
+            value: offset as f64,
+            requirement: "at most a quarter of the address space",
+        };
         demand(level, &labelled, &Problem { offset, ..labelled.problem() }, &error);
         demand(level, &dense, &Problem { offset, ..dense.problem() }, &error);
     }
