@@ -4,12 +4,12 @@ use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Sub};
 
 use crate::dispatch::{Kernel, dispatch_to};
-use crate::element::Elements;
+use crate::element::{Element, Elements};
 use crate::isa::Isa;
 
 /// A type to compute in, with the constants of its exponential function (see `kernel::exp`).
 pub(crate) trait Real:
-    Copy
+    Element
     + Default
     + Debug
     + PartialOrd
@@ -19,13 +19,14 @@ pub(crate) trait Real:
     + Sub<Output = Self>
     + Mul<Output = Self>
     + Div<Output = Self>
-    + 'static
 {
     const ZERO: Self;
     const ONE: Self;
     const NEG_INFINITY: Self;
     /// Whether the kernels of 2 and 4 classes are compiled apart.
     const HAS_CLASS_BUCKETS: bool;
+    /// Whether half-precision predictions are computed with in this type.
+    const WIDENS_HALVES: bool;
     /// Slopes are kept below it, so that the mean of a finite number of them is finite.
     const GREATEST_SLOPE: f64;
 
@@ -67,6 +68,7 @@ impl Real for f32 {
     const ONE: Self = 1.0;
     const NEG_INFINITY: Self = Self::NEG_INFINITY;
     const HAS_CLASS_BUCKETS: bool = true;
+    const WIDENS_HALVES: bool = true;
     const GREATEST_SLOPE: f64 = 1e30;
 
     /// −64 ln 2: no probability is ever subnormal.
@@ -133,6 +135,7 @@ impl Real for f64 {
     const ONE: Self = 1.0;
     const NEG_INFINITY: Self = Self::NEG_INFINITY;
     const HAS_CLASS_BUCKETS: bool = false;
+    const WIDENS_HALVES: bool = false;
     const GREATEST_SLOPE: f64 = 1e250;
 
     /// −1000 ln 2: no probability is ever subnormal.

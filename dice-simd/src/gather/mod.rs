@@ -10,13 +10,14 @@ mod voxels;
 use dice_core::{Activation, CheckedProblem, Error, Target};
 
 use crate::dispatch::Kernel;
+use crate::element::Element;
 use crate::kernel::Row;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::Lanes;
 use crate::real::Real;
-use crate::tile::{BLOCK, Span, Tile};
+use crate::tile::{BLOCK, Span, Tile, VECTORS};
 
 use planes::PlaneStage;
-pub(crate) use planes::{Planes, Rows};
+pub(crate) use planes::{Logits, Planes, Rows, with_rows};
 pub(crate) use voxels::{Counted, LabelMap, Voxels};
 
 /// What a block is compared with.
@@ -33,7 +34,7 @@ pub(crate) enum Truth<'s, R> {
 pub(crate) struct Block<'s, R> {
     /// The number of voxels whose weight is not 0. If there is none, the rest means nothing.
     pub(crate) counted: usize,
-    pub(crate) logits: Rows<'s, R>,
+    pub(crate) logits: Logits<'s, R>,
     pub(crate) truth: Truth<'s, R>,
     /// Absent if all are 1 and the target is labels.
     pub(crate) weights: Option<&'s Row<R>>,
@@ -151,11 +152,14 @@ impl<'a> Source<'a> {
         let Counted { voxels: counted, uniform } = self.voxels.read(lanes, channels, weights, span, bad);
         let weights = &*weights;
         if counted == 0 {
-            let (logits, truth) = (logits.rows(), Truth::Labels(channels));
+            let (logits, truth) = (Logits::Real(logits.rows()), Truth::Labels(channels));
             return Block { counted, logits, truth, weights: Some(weights) };
         }
         let zeros = (counted < BLOCK).then_some(weights);
-        let logits = self.logits.rows(lanes, logits, span, zeros);
+        let logits = match zeros {
+            None => self.logits.logits(lanes, logits, span),
+            Some(_) => Logits::Real(self.logits.rows(lanes, logits, span, zeros)),
+        };
         let (truth, weighted) = match (&self.target, target) {
             (Some(planes), Some(stage)) => (Truth::Dense(planes.rows(lanes, stage, span, zeros)), true),
             _ => (Truth::Labels(channels), !uniform),
@@ -179,6 +183,13 @@ struct FindNotFinite<'s, R> {
     real: std::marker::PhantomData<R>,
 }
 
+#[inline(always)]
+fn copy<L: Lanes, E: Element>(lanes: L, from: Rows<'_, E>, to: &mut [Row<L::R>]) {
+    for (class, row) in to.iter_mut().enumerate() {
+        (0..VECTORS).for_each(|j| lanes.store(row.vector_mut(j), from.load(lanes, class, j)));
+    }
+}
+
 impl<R: Real> Kernel for FindNotFinite<'_, R> {
     type R = R;
     type Output = NotFinite;
@@ -190,17 +201,12 @@ impl<R: Real> Kernel for FindNotFinite<'_, R> {
         let mut stage = source.stage();
         let mut logits = vec![Row([R::ZERO; BLOCK]); classes];
         let mut found = NotFinite::default();
-        let copy = |from: &Rows<'_, R>, to: &mut [Row<R>]| {
-            for (class, row) in to.iter_mut().enumerate() {
-                (0..BLOCK / LANES).for_each(|j| lanes.store(row.vector_mut(j), from.load(lanes, class, j)));
-            }
-        };
         for span in tile.spans() {
             let block = source.block(lanes, &mut stage, &span, &mut FirstBad::default());
             if block.counted == 0 {
                 continue;
             }
-            copy(&block.logits, &mut logits);
+            with_rows!(block.logits, R, rows => copy(lanes, rows, &mut logits));
             // What does not count was read as 0.
             for place in span.inside.clone() {
                 let voxel = span.voxel + place - span.inside.start;
@@ -219,7 +225,7 @@ impl<R: Real> Kernel for FindNotFinite<'_, R> {
                 }
             }
             if let Truth::Dense(target) = &block.truth {
-                copy(target, &mut logits);
+                copy(lanes, *target, &mut logits);
                 for place in span.inside.clone() {
                     let voxel = span.voxel + place - span.inside.start;
                     for (class, row) in logits.iter().enumerate() {

@@ -3,6 +3,7 @@
 use std::marker::PhantomData;
 use std::slice;
 
+use dice_core::half::{bf16, f16};
 use dice_core::{Dense, Layout, View, ViewMut, Walk};
 
 use crate::dispatch::Kernel;
@@ -11,7 +12,14 @@ use crate::form::{Form, deinterleave, interleaved_len};
 use crate::kernel::Row;
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
-use crate::tile::{BLOCK, Span};
+use crate::tile::{BLOCK, Span, VECTORS};
+
+/// A cache line, in bytes.
+const LINE: usize = 64;
+/// Rows of a block that are on their way from memory, more or less: what covers its latency.
+const ROWS_AHEAD: usize = 32;
+/// The end of a tile is nobody's concern up to so many blocks.
+const MOST_BLOCKS_AHEAD: usize = 8;
 
 /// A tensor `[N, C, spatial…]` to read from: the pointer may be that of an output, which an in-place pullback writes to when
 /// it has read a block.
@@ -21,6 +29,8 @@ pub(crate) struct Planes<'a> {
     layout: Layout,
     walk: Walk,
     form: Form,
+    /// See [`Rows::prefetch`].
+    ahead: usize,
     borrowed: PhantomData<&'a [u8]>,
 }
 
@@ -41,29 +51,71 @@ impl<R: Real> PlaneStage<R> {
     }
 }
 
-/// One row of 64 numbers per class.
+/// One row of 64 elements per class.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Rows<'s, R> {
-    first: *const R,
+pub(crate) struct Rows<'s, E> {
+    first: *const E,
     stride: isize,
     classes: usize,
-    borrowed: PhantomData<&'s [R]>,
+    /// How many elements further the next ones to read lie that are not on their way from memory yet.
+    ahead: usize,
+    borrowed: PhantomData<&'s [E]>,
 }
 
-impl<'s, R: Real> Rows<'s, R> {
+/// The rows of a prediction, in the element types that a kernel widens itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Logits<'s, R> {
+    Real(Rows<'s, R>),
+    F16(Rows<'s, f16>),
+    Bf16(Rows<'s, bf16>),
+}
+
+/// Calls `$body` with `$rows` bound to the rows of whatever element type.
+macro_rules! with_rows {
+    ($logits:expr, $real:ty, $rows:ident => $body:expr) => {
+        match $logits {
+            crate::gather::Logits::Real($rows) => $body,
+            crate::gather::Logits::F16($rows) if <$real>::WIDENS_HALVES => $body,
+            crate::gather::Logits::Bf16($rows) if <$real>::WIDENS_HALVES => $body,
+            _ => unreachable!("halves are computed with in f32"),
+        }
+    };
+}
+pub(crate) use with_rows;
+
+impl<'s, E: Element> Rows<'s, E> {
     /// The rows of a stage.
     #[inline(always)]
-    fn staged(rows: &'s [Row<R>]) -> Self {
-        Self { first: rows.as_ptr().cast(), stride: BLOCK as isize, classes: rows.len(), borrowed: PhantomData }
+    fn staged(rows: &'s [Row<E>]) -> Self {
+        let (first, classes) = (rows.as_ptr().cast(), rows.len());
+        Self { first, stride: BLOCK as isize, classes, ahead: 0, borrowed: PhantomData }
+    }
+
+    #[inline(always)]
+    fn at(&self, class: usize, vector: usize) -> *const E {
+        assert!(class < self.classes && vector < VECTORS, "inside the block");
+        self.first.wrapping_offset(self.stride * class as isize).wrapping_add(vector * LANES)
     }
 
     /// One vector of the row of `class`.
     #[inline(always)]
-    pub(crate) fn load<L: Lanes<R = R>>(&self, lanes: L, class: usize, vector: usize) -> L::F {
-        assert!(class < self.classes && vector < BLOCK / LANES, "inside the block");
-        let from = self.first.wrapping_offset(self.stride * class as isize).wrapping_add(vector * LANES);
+    pub(crate) fn load<L: Lanes>(&self, lanes: L, class: usize, vector: usize) -> L::F {
         // SAFETY: whoever made the rows vouches for `classes` rows of a block; nobody writes to them meanwhile.
-        lanes.load(unsafe { &*from.cast::<[R; LANES]>() })
+        E::load(lanes, unsafe { &*self.at(class, vector).cast::<[E; LANES]>() })
+    }
+
+    /// Asks for the vector at the same place of a later block. Where a block is computed with, memory has the time to bring
+    /// the next ones; the hardware alone loses track of more than a few planes, at the end of every page, and where the
+    /// computation between two reads is long.
+    #[inline(always)]
+    pub(crate) fn prefetch<L: Lanes>(&self, lanes: L, class: usize, vector: usize) {
+        let first = self.at(class, vector).wrapping_add(self.ahead).cast::<u8>();
+        let bytes = LANES * size_of::<E>();
+        if vector * bytes % LINE == 0 {
+            for offset in (0..bytes).step_by(LINE) {
+                lanes.prefetch(first.wrapping_add(offset));
+            }
+        }
     }
 }
 
@@ -92,7 +144,8 @@ impl<'a> Planes<'a> {
 
     fn of(elements: Elements, layout: Layout) -> Self {
         let walk = layout.walk();
-        Self { elements, layout, walk, form: Form::of(&layout, &walk), borrowed: PhantomData }
+        let ahead = BLOCK * (ROWS_AHEAD / layout.channels().max(1)).clamp(1, MOST_BLOCKS_AHEAD);
+        Self { elements, layout, walk, form: Form::of(&layout, &walk), ahead, borrowed: PhantomData }
     }
 
     pub(crate) fn stage<R: Real>(&self) -> PlaneStage<R> {
@@ -124,13 +177,37 @@ impl<'a> Planes<'a> {
             && weights.is_none()
             && let Some(data) = L::R::borrow(self.elements)
         {
-            let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
-            let (stride, classes) = (self.layout.channel_stride(), self.layout.channels());
-            Rows { first, stride, classes, borrowed: PhantomData }
+            self.borrow(data, span)
         } else {
             lanes.call(StageRows { planes: self, stage: &mut *stage, span, weights });
             Rows::staged(&stage.rows)
         }
+    }
+
+    /// The rows of a block of which every voxel counts, as [`rows`](Self::rows); halves may be left to the kernel to widen.
+    #[inline(always)]
+    pub(crate) fn logits<'s, L: Lanes>(
+        &'s self,
+        lanes: L,
+        stage: &'s mut PlaneStage<L::R>,
+        span: &Span,
+    ) -> Logits<'s, L::R> {
+        if L::R::WIDENS_HALVES && self.form == Form::Planes && span.is_whole() {
+            match self.elements {
+                Elements::F16(data) => return Logits::F16(self.borrow(data, span)),
+                Elements::Bf16(data) => return Logits::Bf16(self.borrow(data, span)),
+                _ => {}
+            }
+        }
+        Logits::Real(self.rows(lanes, stage, span, None))
+    }
+
+    /// The rows of a whole block where they lie.
+    #[inline(always)]
+    fn borrow<E>(&self, data: *const E, span: &Span) -> Rows<'_, E> {
+        let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
+        let (stride, classes) = (self.layout.channel_stride(), self.layout.channels());
+        Rows { first, stride, classes, ahead: self.ahead, borrowed: PhantomData }
     }
 }
 

@@ -17,6 +17,12 @@ pub(crate) struct Voxels<'a> {
     labels: Option<LabelMap<'a>>,
     mask: Option<(View<'a, u8>, Walk)>,
     weights: Option<(View<'a, f32>, Walk)>,
+    /// Whether the problem has neither mask nor weights.
+    unweighted: bool,
+    /// The greatest byte that is an allowed label.
+    greatest: u8,
+    /// The byte that is the ignored label, if it would be allowed.
+    ignored: Option<u8>,
 }
 
 /// How many voxels of a block count, and whether all of them do alike.
@@ -33,13 +39,16 @@ impl Counted {
 
 impl<'a> Voxels<'a> {
     pub(crate) fn new(problem: CheckedProblem<'a>) -> Self {
-        let Problem { target, mask, voxel_weights, .. } = problem.problem;
+        let Problem { target, mask, voxel_weights, ignore_index, .. } = problem.problem;
         let labels = match target {
             Target::Labels(labels) => Some(LabelMap::new(labels)),
             _ => None,
         };
         let mask = mask.map(|mask| (mask, mask.layout().walk()));
-        Self { problem, labels, mask, weights: voxel_weights.map(|weights| (weights, weights.layout().walk())) }
+        let weights = voxel_weights.map(|weights| (weights, weights.layout().walk()));
+        let greatest = u8::try_from(problem.allowed.saturating_sub(1)).unwrap_or(u8::MAX);
+        let ignored = ignore_index.and_then(|label| u8::try_from(label).ok()).filter(|&label| label <= greatest);
+        Self { problem, labels, mask, weights, unweighted: problem.is_unweighted(), greatest, ignored }
     }
 
     pub(crate) fn problem(&self) -> &CheckedProblem<'a> {
@@ -68,10 +77,10 @@ impl<'a> Voxels<'a> {
         span: &Span,
         bad: &mut FirstBad<Bad>,
     ) -> Counted {
-        if self.read_plain(channels, span) {
+        if self.read_plain(lanes, channels, span) {
             return Counted::ALL;
         }
-        if self.labels.is_none() && span.is_whole() && self.problem.is_unweighted() {
+        if self.labels.is_none() && span.is_whole() && self.unweighted {
             *weights = Row([L::R::ONE; BLOCK]);
             return Counted::ALL;
         }
@@ -81,27 +90,21 @@ impl<'a> Voxels<'a> {
     /// The labels of a block of bytes in which every voxel has an allowed label and weight 1, at the speed of memory. None if
     /// the block is not of that kind, or this cannot be told so easily.
     #[inline(always)]
-    pub(crate) fn plain_bytes(&self, span: &Span) -> Option<&'a [u8; BLOCK]> {
-        let labels = self.labels.as_ref()?.bytes(span)?;
-        if !self.problem.is_unweighted() {
-            return None;
-        }
-        let ignored = self.problem.problem.ignore_index.and_then(|label| u8::try_from(label).ok());
-        let mut greatest = 0;
-        let mut any_ignored = false;
-        for &label in labels {
-            greatest = label.max(greatest);
-            any_ignored |= Some(label) == ignored;
-        }
-        (usize::from(greatest) < self.problem.allowed && !any_ignored).then_some(labels)
+    pub(crate) fn plain_bytes<L: Lanes>(&self, lanes: L, span: &Span) -> Option<&'a [u8; BLOCK]> {
+        let labels = self.labels.as_ref().filter(|_| self.unweighted)?.bytes(span)?;
+        let plain = match self.ignored {
+            None => !lanes.any_above(labels, self.greatest),
+            Some(ignored) => !lanes.any_above(labels, self.greatest) && !labels.contains(&ignored),
+        };
+        plain.then_some(labels)
     }
 
     /// The channels of such a block; false if it is another.
     #[inline(always)]
-    fn read_plain(&self, channels: &mut Row<i32>, span: &Span) -> bool {
-        let Some(labels) = self.plain_bytes(span) else { return false };
-        for (channel, &label) in channels.0.iter_mut().zip(labels) {
-            *channel = i32::from(label) - self.problem.first as i32;
+    fn read_plain<L: Lanes>(&self, lanes: L, channels: &mut Row<i32>, span: &Span) -> bool {
+        let Some(labels) = self.plain_bytes(lanes, span) else { return false };
+        for (vector, labels) in labels.as_chunks().0.iter().enumerate() {
+            lanes.store_i(channels.vector_mut(vector), lanes.load_bytes(labels, self.problem.first as i32));
         }
         true
     }

@@ -5,6 +5,7 @@
 
 use super::Row;
 use super::exp::exp;
+use crate::element::Element;
 use crate::gather::Rows;
 use crate::lanes::Lanes;
 use crate::real::Real;
@@ -19,7 +20,12 @@ pub(super) trait Activate {
     const COUPLED: bool;
 
     /// Computes e of every class, and r, for the four vectors of a block; the number of classes is `e.len()`.
-    fn activate<L: Lanes, const GROUP: usize>(lanes: L, logits: Rows<'_, L::R>, e: &mut [Row<L::R>], r: &mut Row<L::R>);
+    fn activate<L: Lanes, E: Element, const GROUP: usize>(
+        lanes: L,
+        logits: Rows<'_, E>,
+        e: &mut [Row<L::R>],
+        r: &mut Row<L::R>,
+    );
 
     /// ∂p/∂z of an uncoupled activation, from e and r of one class.
     fn slope<L: Lanes>(lanes: L, e: L::F, r: L::F) -> L::F;
@@ -32,9 +38,9 @@ impl Activate for Softmax {
     const COUPLED: bool = true;
 
     #[inline(always)]
-    fn activate<L: Lanes, const GROUP: usize>(
+    fn activate<L: Lanes, E: Element, const GROUP: usize>(
         lanes: L,
-        logits: Rows<'_, L::R>,
+        logits: Rows<'_, E>,
         e: &mut [Row<L::R>],
         r: &mut Row<L::R>,
     ) {
@@ -56,6 +62,7 @@ impl Activate for Softmax {
             for (class, e) in e.iter_mut().enumerate() {
                 let mut d = max;
                 for j in 0..GROUP {
+                    logits.prefetch(lanes, class, first + j);
                     let staged = stage.then(|| lanes.load(e.vector(first + j)));
                     d[j] = lanes.sub(staged.unwrap_or_else(|| logits.load(lanes, class, first + j)), max[j]);
                 }
@@ -77,6 +84,75 @@ impl Activate for Softmax {
     }
 }
 
+/// e and r of [`Softmax`] for `COUNT` vectors of a block from vector `first` on, to the same bits, without leaving the
+/// registers: for few classes.
+#[inline(always)]
+pub(super) fn softmax<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
+    lanes: L,
+    logits: Rows<'_, E>,
+    first: usize,
+) -> [([L::F; CLASSES], L::F); COUNT] {
+    let mut e = [[lanes.splat(L::R::ZERO); CLASSES]; COUNT];
+    let mut sum = [lanes.splat(L::R::ZERO); COUNT];
+    for (j, e) in e.iter_mut().enumerate() {
+        for (class, e) in e.iter_mut().enumerate() {
+            logits.prefetch(lanes, class, first + j);
+            *e = logits.load(lanes, class, first + j);
+        }
+    }
+    if CLASSES == 2 {
+        // The greater exponential is that of 0.
+        let mut lesser = sum;
+        let mut greater = sum;
+        for j in 0..COUNT {
+            let max = lanes.max(e[j][0], e[j][1]);
+            lesser[j] = lanes.neg_abs(lanes.sub(e[j][0], e[j][1]));
+            // 1, and NaN where the greater logit is infinite.
+            greater[j] = lanes.add(lanes.sub(max, max), lanes.splat(L::R::ONE));
+        }
+        exp_each::<L, GROUP>(lanes, &mut lesser);
+        for j in 0..COUNT {
+            let is_less = lanes.gt(e[j][1], e[j][0]);
+            sum[j] = lanes.add(lesser[j], greater[j]);
+            e[j][0] = lanes.select(is_less, lesser[j], greater[j]);
+            e[j][1] = lanes.select(is_less, greater[j], lesser[j]);
+        }
+    } else {
+        for e in &mut e {
+            let mut max = lanes.splat(L::R::NEG_INFINITY);
+            for &z in e.iter() {
+                max = lanes.max(max, z);
+            }
+            for z in e.iter_mut() {
+                *z = lanes.sub(*z, max);
+            }
+        }
+        exp_each::<L, GROUP>(lanes, e.as_flattened_mut());
+        for (sum, e) in sum.iter_mut().zip(&e) {
+            for &e in e {
+                *sum = lanes.add(*sum, e);
+            }
+        }
+    }
+    let mut probabilities = [([lanes.splat(L::R::ZERO); CLASSES], lanes.splat(L::R::ONE)); COUNT];
+    for j in 0..COUNT {
+        probabilities[j] = (e[j], lanes.div(lanes.splat(L::R::ONE), sum[j]));
+    }
+    probabilities
+}
+
+/// exp of each vector, `GROUP` at a time.
+#[inline(always)]
+fn exp_each<L: Lanes, const GROUP: usize>(lanes: L, d: &mut [L::F]) {
+    let (groups, rest) = d.as_chunks_mut::<GROUP>();
+    for d in groups {
+        *d = exp(lanes, *d);
+    }
+    for d in rest {
+        [*d] = exp(lanes, [*d]);
+    }
+}
+
 /// Logistic function of each channel: e = p, r = 1.
 pub(super) struct Sigmoid;
 
@@ -84,15 +160,16 @@ impl Activate for Sigmoid {
     const COUPLED: bool = false;
 
     #[inline(always)]
-    fn activate<L: Lanes, const GROUP: usize>(
+    fn activate<L: Lanes, E: Element, const GROUP: usize>(
         lanes: L,
-        logits: Rows<'_, L::R>,
+        logits: Rows<'_, E>,
         e: &mut [Row<L::R>],
         r: &mut Row<L::R>,
     ) {
         let one = lanes.splat(L::R::ONE);
         for (class, e) in e.iter_mut().enumerate() {
             for j in 0..VECTORS {
+                logits.prefetch(lanes, class, j);
                 let z = logits.load(lanes, class, j);
                 let [small] = exp(lanes, [lanes.neg_abs(z)]);
                 let negative = lanes.gt(lanes.splat(L::R::ZERO), z);
@@ -116,14 +193,15 @@ impl Activate for Identity {
     const COUPLED: bool = false;
 
     #[inline(always)]
-    fn activate<L: Lanes, const GROUP: usize>(
+    fn activate<L: Lanes, E: Element, const GROUP: usize>(
         lanes: L,
-        logits: Rows<'_, L::R>,
+        logits: Rows<'_, E>,
         e: &mut [Row<L::R>],
         r: &mut Row<L::R>,
     ) {
         for (class, e) in e.iter_mut().enumerate() {
             for j in 0..VECTORS {
+                logits.prefetch(lanes, class, j);
                 lanes.store(e.vector_mut(j), logits.load(lanes, class, j));
             }
         }

@@ -7,7 +7,8 @@ use dice_core::Confusion;
 
 use super::Row;
 use crate::dispatch::Kernel;
-use crate::gather::{Bad, FirstBad, LabelMap, Source, Truth, Voxels};
+use crate::element::Element;
+use crate::gather::{Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::tile::{BLOCK, TILE_VOXELS, Tiles, VECTORS};
@@ -136,6 +137,23 @@ impl Counts {
     }
 }
 
+/// The class of the greatest logit of each voxel; with one channel the question is whether it is above 0.
+#[inline(always)]
+fn greatest<L: Lanes, E: Element>(lanes: L, logits: Rows<'_, E>, channels: usize, prediction: &mut Row<i32>) {
+    let (initial, offset) = if channels == 1 { (L::R::ZERO, 1) } else { (L::R::NEG_INFINITY, 0) };
+    for j in 0..VECTORS {
+        let (mut greatest, mut best) = (lanes.splat(initial), lanes.splat_i(0));
+        for class in 0..channels {
+            logits.prefetch(lanes, class, j);
+            let z = logits.load(lanes, class, j);
+            let above = lanes.gt(z, greatest);
+            best = lanes.select_i(above, lanes.splat_i(class as i32 + offset), best);
+            greatest = lanes.select(above, z, greatest);
+        }
+        lanes.store_i(prediction.vector_mut(j), best);
+    }
+}
+
 impl<R: Real> Kernel for LogitConfusionPass<'_, R> {
     type R = R;
     type Output = ();
@@ -155,18 +173,7 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, R> {
                 if block.counted == 0 {
                     continue;
                 }
-                // With one channel the question is whether it is above 0.
-                let (initial, offset) = if channels == 1 { (R::ZERO, 1) } else { (R::NEG_INFINITY, 0) };
-                for j in 0..VECTORS {
-                    let (mut greatest, mut best) = (lanes.splat(initial), lanes.splat_i(0));
-                    for class in 0..channels {
-                        let z = block.logits.load(lanes, class, j);
-                        let above = lanes.gt(z, greatest);
-                        best = lanes.select_i(above, lanes.splat_i(class as i32 + offset), best);
-                        greatest = lanes.select(above, z, greatest);
-                    }
-                    lanes.store_i(prediction.vector_mut(j), best);
-                }
+                with_rows!(block.logits, R, rows => greatest(lanes, rows, channels, &mut prediction));
                 let Truth::Labels(channels) = block.truth else { unreachable!("a dense target was refused") };
                 // −1 is the background of one channel, or no voxel that counts.
                 for (place, (truth, &channel)) in truth.0.iter_mut().zip(&channels.0).enumerate() {
@@ -196,9 +203,9 @@ impl Kernel for MapConfusionPass<'_> {
         while let Some(tile) = self.tiles.claim() {
             counts.turn_to(tile.sample, self.found);
             for span in tile.spans() {
-                if let (Some(truth), Some(prediction)) = (self.voxels.plain_bytes(&span), self.prediction.bytes(&span))
+                if let (Some(truth), Some(prediction)) = (self.voxels.plain_bytes(lanes, &span), self.prediction.bytes(&span))
                     && classes <= BYTE_CLASSES
-                    && usize::from(prediction.iter().fold(0, |greatest, &label| label.max(greatest))) < classes
+                    && !lanes.any_above(prediction, (classes - 1) as u8)
                 {
                     counts.add_bytes(truth, prediction);
                     continue;

@@ -9,7 +9,7 @@ use super::activate::{self, Activate};
 use super::truth::Truth;
 use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
-use crate::gather::{self, FirstBad, Source};
+use crate::gather::{self, FirstBad, Source, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::scatter::{Sink, SinkBlock};
@@ -71,7 +71,7 @@ impl<R: Real> PullbackPass<'_, R> {
                 let block = self.source.block(lanes, &mut stage, &span, &mut FirstBad::default());
                 let e = &mut e[..classes];
                 if block.counted > 0 && !silent {
-                    A::activate::<L, GROUP>(lanes, block.logits, e, &mut r);
+                    with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP>(lanes, rows, e, &mut r));
                 }
                 // SAFETY: the tile is this thread's alone, so are its voxels.
                 let mut target = unsafe { self.sink.block(&mut out, &span) };

@@ -8,11 +8,12 @@ use std::sync::Mutex;
 
 use dice_core::{Activation, NonFinite, Request, Statistics, Sum, accumulator};
 
-use super::activate::{self, Activate};
+use super::activate::{self, Activate, softmax};
 use super::truth::Truth;
 use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
-use crate::gather::{self, Bad, FirstBad, NotFinite, Source};
+use crate::element::Element;
+use crate::gather::{self, Bad, FirstBad, NotFinite, Rows, Source, with_rows};
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
 use crate::tile::{BLOCK, Tiles, VECTORS};
@@ -153,18 +154,30 @@ impl<R: Real> StatisticsPass<'_, R> {
                 let block = self.source.block(lanes, &mut stage, &span, &mut bad);
                 if block.counted > 0 {
                     let e = &mut e[..classes];
-                    A::activate::<L, GROUP>(lanes, block.logits, e, &mut r);
                     match (block.truth, block.weights) {
                         (gather::Truth::Labels(channels), None) => {
                             sums.count += BLOCK;
-                            add_labels(lanes, e, &r, channels, &mut sums.classes[..classes]);
+                            let sums = &mut sums.classes[..classes];
+                            with_rows!(block.logits, R, rows => match (CLASSES, GROUP) {
+                                (2, _) => add_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, channels, sums),
+                                (4, 4) => add_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, channels, sums),
+                                _ => {
+                                    A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
+                                    add_labels(lanes, e, &r, channels, sums);
+                                }
+                            });
                         }
-                        (gather::Truth::Labels(channels), Some(weights)) => {
-                            add_weighted(lanes, e, &r, channels, weights, &mut sums, classes);
-                        }
-                        (gather::Truth::Dense(target), weights) => {
+                        (truth, weights) => {
                             let weights = weights.expect("a block with a dense target has weights");
-                            add_weighted(lanes, e, &r, target, weights, &mut sums, classes);
+                            with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP>(lanes, rows, e, &mut r));
+                            match truth {
+                                gather::Truth::Labels(channels) => {
+                                    add_weighted(lanes, e, &r, channels, weights, &mut sums, classes);
+                                }
+                                gather::Truth::Dense(target) => {
+                                    add_weighted(lanes, e, &r, target, weights, &mut sums, classes);
+                                }
+                            }
                         }
                     }
                 }
@@ -190,7 +203,7 @@ impl<R: Real> StatisticsPass<'_, R> {
 fn add_labels<L: Lanes>(lanes: L, e: &[Row<L::R>], r: &Row<L::R>, channels: &Row<i32>, sums: &mut [ClassSums<L::R>]) {
     for (class, (e, sums)) in e.iter().zip(sums).enumerate() {
         let class = lanes.splat_i(class as i32);
-        let mut count = lanes.load_i(&sums.count);
+        let mut count = lanes.load_n(&sums.count);
         let p = lanes.mul(lanes.load(e.vector(0)), lanes.load(r.vector(0)));
         let channel = lanes.load_i(channels.vector(0));
         let mut prediction = p;
@@ -203,9 +216,44 @@ fn add_labels<L: Lanes>(lanes: L, e: &[Row<L::R>], r: &Row<L::R>, channels: &Row
             intersection = lanes.fma_where(lanes.eq(channel, class), e, r, intersection);
             count = lanes.count_eq(channel, class, count);
         }
-        lanes.store_i(&mut sums.count, count);
+        lanes.store_n(&mut sums.count, count);
         sums.prediction.add(lanes, prediction);
         sums.intersection.add(lanes, intersection);
+    }
+}
+
+/// As [`add_labels`], of a softmax over few classes.
+#[inline(always)]
+fn add_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
+    lanes: L,
+    logits: Rows<'_, E>,
+    channels: &Row<i32>,
+    sums: &mut [ClassSums<L::R>],
+) {
+    let sums: &mut [_; CLASSES] = sums.try_into().expect("the bucket is that of the number of classes");
+    let zero = lanes.splat(L::R::ZERO);
+    let mut prediction = [zero; CLASSES];
+    let mut intersection = [zero; CLASSES];
+    let mut count = [lanes.load_n(&[0; LANES]); CLASSES];
+    for (count, sums) in count.iter_mut().zip(sums.iter()) {
+        *count = lanes.load_n(&sums.count);
+    }
+    for first in (0..VECTORS).step_by(COUNT) {
+        let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT>(lanes, logits, first);
+        for (j, (e, r)) in probabilities.into_iter().enumerate() {
+            let channel = lanes.load_i(channels.vector(first + j));
+            for class in 0..CLASSES {
+                let index = lanes.splat_i(class as i32);
+                prediction[class] = lanes.fma(e[class], r, prediction[class]);
+                intersection[class] = lanes.fma_where(lanes.eq(channel, index), e[class], r, intersection[class]);
+                count[class] = lanes.count_eq(channel, index, count[class]);
+            }
+        }
+    }
+    for (class, sums) in sums.iter_mut().enumerate() {
+        lanes.store_n(&mut sums.count, count[class]);
+        sums.prediction.add(lanes, prediction[class]);
+        sums.intersection.add(lanes, intersection[class]);
     }
 }
 

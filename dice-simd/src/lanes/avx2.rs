@@ -1,7 +1,9 @@
 //! AVX2 with FMA and F16C: registers of eight f32 or four f64.
 
 use std::arch::asm;
-use std::arch::x86_64::{__m128, __m128i, __m256, __m256d, __m256i, _CMP_GT_OQ, _CMP_UNORD_Q};
+use std::arch::x86_64::{
+    __m128, __m128i, __m256, __m256d, __m256i, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_prefetch,
+};
 use std::marker::PhantomData;
 
 use half::{bf16, f16};
@@ -52,6 +54,7 @@ macro_rules! arithmetic {
         type I = I;
         /// All bits of a lane set, or none.
         type M = [__m256i; $count];
+        type N = I;
 
         #[inline(always)]
         fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
@@ -70,6 +73,11 @@ macro_rules! arithmetic {
         #[inline(always)]
         fn load(self, from: &[$real; LANES]) -> Self::F {
             cast(*from)
+        }
+        #[inline(always)]
+        fn prefetch(self, line: *const u8) {
+            // SAFETY: a prefetch does not fault, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
         }
         #[inline(always)]
         fn store(self, to: &mut [$real; LANES], x: Self::F) {
@@ -140,6 +148,14 @@ macro_rules! arithmetic {
         }
 
         #[inline(always)]
+        fn any_above(self, block: &[u8; BLOCK], limit: u8) -> bool {
+            let [low, high]: [__m256i; 2] = cast(*block);
+            let (avx, avx2) = (self.0.avx, self.0.avx2);
+            let above = avx2._mm256_subs_epu8(avx2._mm256_max_epu8(low, high), avx._mm256_set1_epi8(limit as i8));
+            avx._mm256_testz_si256(above, above) == 0
+        }
+
+        #[inline(always)]
         fn count_bytes(self, blocks: &[[u8; BLOCK]], byte: u8) -> u64 {
             let (avx, avx2) = (self.0.avx, self.0.avx2);
             let byte = avx._mm256_set1_epi8(byte as i8);
@@ -162,12 +178,27 @@ macro_rules! arithmetic {
             cast(*from)
         }
         #[inline(always)]
+        fn load_bytes(self, from: &[u8; LANES], offset: i32) -> I {
+            let (avx2, offset) = (self.0.avx2, self.0.avx._mm256_set1_epi32(offset));
+            let bytes: u128 = cast(*from);
+            let halves: [__m128i; 2] = [cast(bytes), cast(bytes >> 64)];
+            each!(R in 2 => avx2._mm256_sub_epi32(avx2._mm256_cvtepu8_epi32(halves[R]), offset))
+        }
+        #[inline(always)]
         fn store_i(self, to: &mut [i32; LANES], x: I) {
             *to = cast(x);
         }
         #[inline(always)]
-        fn count_eq(self, a: I, b: I, c: I) -> I {
-            each!(R in 2 => self.0.avx2._mm256_sub_epi32(c[R], self.0.avx2._mm256_cmpeq_epi32(a[R], b[R])))
+        fn load_n(self, from: &[i32; LANES]) -> I {
+            self.load_i(from)
+        }
+        #[inline(always)]
+        fn store_n(self, to: &mut [i32; LANES], n: I) {
+            self.store_i(to, n);
+        }
+        #[inline(always)]
+        fn count_eq(self, a: I, b: I, n: I) -> I {
+            each!(R in 2 => self.0.avx2._mm256_sub_epi32(n[R], self.0.avx2._mm256_cmpeq_epi32(a[R], b[R])))
         }
     };
 }

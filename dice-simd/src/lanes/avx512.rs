@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_CMPINT_EQ,
-    _MM_FROUND_TO_NEAREST_INT,
+    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_prefetch,
 };
 use std::marker::PhantomData;
 
@@ -46,6 +46,7 @@ macro_rules! arithmetic {
         type F = [$register; $count];
         type I = __m512i;
         type M = __mmask16;
+        type N = i32;
 
         #[inline(always)]
         fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
@@ -64,6 +65,11 @@ macro_rules! arithmetic {
         #[inline(always)]
         fn load(self, from: &[$real; LANES]) -> Self::F {
             cast(*from)
+        }
+        #[inline(always)]
+        fn prefetch(self, line: *const u8) {
+            // SAFETY: a prefetch does not fault, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
         }
         #[inline(always)]
         fn store(self, to: &mut [$real; LANES], x: Self::F) {
@@ -121,6 +127,12 @@ macro_rules! arithmetic {
         }
 
         #[inline(always)]
+        fn any_above(self, block: &[u8; BLOCK], limit: u8) -> bool {
+            let limit = self.0.avx512f._mm512_set1_epi8(limit as i8);
+            self.0.avx512bw._mm512_cmpgt_epu8_mask(cast(*block), limit) != 0
+        }
+
+        #[inline(always)]
         fn count_bytes(self, blocks: &[[u8; BLOCK]], byte: u8) -> u64 {
             let byte = self.0.avx512f._mm512_set1_epi8(byte as i8);
             let mut count = 0;
@@ -140,6 +152,10 @@ macro_rules! arithmetic {
             cast(*from)
         }
         #[inline(always)]
+        fn load_bytes(self, from: &[u8; LANES], offset: i32) -> __m512i {
+            self.0.avx512f._mm512_sub_epi32(self.0.avx512f._mm512_cvtepu8_epi32(cast(*from)), self.splat_i(offset))
+        }
+        #[inline(always)]
         fn store_i(self, to: &mut [i32; LANES], x: __m512i) {
             *to = cast(x);
         }
@@ -152,8 +168,16 @@ macro_rules! arithmetic {
             self.0.avx512f._mm512_mask_blend_epi32(m, b, a)
         }
         #[inline(always)]
-        fn count_eq(self, a: __m512i, b: __m512i, c: __m512i) -> __m512i {
-            self.0.avx512f._mm512_mask_sub_epi32(c, self.eq(a, b), c, self.splat_i(-1))
+        fn load_n(self, from: &[i32; LANES]) -> i32 {
+            from[0]
+        }
+        #[inline(always)]
+        fn store_n(self, to: &mut [i32; LANES], n: i32) {
+            to[0] = n;
+        }
+        #[inline(always)]
+        fn count_eq(self, a: __m512i, b: __m512i, n: i32) -> i32 {
+            n + self.eq(a, b).count_ones() as i32
         }
     };
 }

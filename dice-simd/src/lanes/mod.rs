@@ -47,6 +47,8 @@ pub(crate) trait Lanes: Copy {
     type I: Copy;
     /// Sixteen truth values.
     type M: Copy;
+    /// A count in each lane, or one of all lanes: only the sum over the lanes means something.
+    type N: Copy;
 
     /// Runs a kernel as a function of its own, compiled for the instruction set: for what must not be repeated in every kernel
     /// that calls it.
@@ -61,6 +63,9 @@ pub(crate) trait Lanes: Copy {
         x
     }
     fn load(self, from: &[Self::R; LANES]) -> Self::F;
+    /// Asks for the cache line of an address, which need not be valid, and goes on at once.
+    #[inline(always)]
+    fn prefetch(self, _line: *const u8) {}
     fn store(self, to: &mut [Self::R; LANES], x: Self::F);
     /// Stores past the caches, for outputs that nobody reads soon; [`fence`](Self::fence) before others may read them.
     ///
@@ -110,15 +115,28 @@ pub(crate) trait Lanes: Copy {
 
     fn splat_i(self, x: i32) -> Self::I;
     fn load_i(self, from: &[i32; LANES]) -> Self::I;
+    /// Sixteen bytes minus `offset`.
+    #[inline(always)]
+    fn load_bytes(self, from: &[u8; LANES], offset: i32) -> Self::I {
+        self.load_i(&from.map(|byte| i32::from(byte) - offset))
+    }
     fn store_i(self, to: &mut [i32; LANES], x: Self::I);
     fn eq(self, a: Self::I, b: Self::I) -> Self::M;
     /// m ? a : b.
     fn select_i(self, m: Self::M, a: Self::I, b: Self::I) -> Self::I;
-    /// c + 1 where a = b, else c.
-    fn count_eq(self, a: Self::I, b: Self::I, c: Self::I) -> Self::I;
+    fn load_n(self, from: &[i32; LANES]) -> Self::N;
+    fn store_n(self, to: &mut [i32; LANES], n: Self::N);
+    /// n, and one more for each lane with a = b.
+    fn count_eq(self, a: Self::I, b: Self::I, n: Self::N) -> Self::N;
 
     /// Adds each lane to its f64 sum.
     fn accumulate(self, sums: &mut [f64; LANES], x: Self::F);
+
+    /// Whether one of the bytes is greater than `limit`.
+    #[inline(always)]
+    fn any_above(self, block: &[u8; BLOCK], limit: u8) -> bool {
+        block.iter().fold(0, |greatest, &byte| byte.max(greatest)) > limit
+    }
 
     /// How many of the bytes equal `byte`; of at most 255 blocks.
     #[inline(always)]

@@ -44,6 +44,7 @@ macro_rules! arithmetic {
         type I = I;
         /// All bits of a lane set, or none.
         type M = [$mask; $count];
+        type N = I;
 
         #[inline(always)]
         fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
@@ -57,6 +58,11 @@ macro_rules! arithmetic {
         #[inline(always)]
         fn load(self, from: &[$real; LANES]) -> Self::F {
             cast(*from)
+        }
+        #[inline(always)]
+        fn prefetch(self, line: *const u8) {
+            // SAFETY: a prefetch does not fault, whatever the address.
+            unsafe { asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, readonly, preserves_flags)) };
         }
         #[inline(always)]
         fn store(self, to: &mut [$real; LANES], x: Self::F) {
@@ -126,8 +132,16 @@ macro_rules! arithmetic {
             *to = cast(x);
         }
         #[inline(always)]
-        fn count_eq(self, a: I, b: I, c: I) -> I {
-            each!(R in 4 => self.0.neon.vsubq_s32(c[R], cast(self.0.neon.vceqq_s32(a[R], b[R]))))
+        fn load_n(self, from: &[i32; LANES]) -> I {
+            self.load_i(from)
+        }
+        #[inline(always)]
+        fn store_n(self, to: &mut [i32; LANES], n: I) {
+            self.store_i(to, n);
+        }
+        #[inline(always)]
+        fn count_eq(self, a: I, b: I, n: I) -> I {
+            each!(R in 4 => self.0.neon.vsubq_s32(n[R], cast(self.0.neon.vceqq_s32(a[R], b[R]))))
         }
     };
 }

@@ -31,6 +31,7 @@ macro_rules! portable_lanes {
             type I = [i32x8; 2];
             /// All bits of a lane set, or none.
             type M = [$vector; $count];
+            type N = Self::I;
 
             #[inline(never)]
             fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
@@ -134,8 +135,16 @@ macro_rules! portable_lanes {
                 from_fn(|half| i32x8::from(from_fn::<_, 8, _>(|i| lane(half * 8 + i))))
             }
             #[inline(always)]
-            fn count_eq(self, a: Self::I, b: Self::I, c: Self::I) -> Self::I {
-                from_fn(|half| c[half] - a[half].simd_eq(b[half]))
+            fn load_n(self, from: &[i32; LANES]) -> Self::I {
+                self.load_i(from)
+            }
+            #[inline(always)]
+            fn store_n(self, to: &mut [i32; LANES], n: Self::I) {
+                self.store_i(to, n);
+            }
+            #[inline(always)]
+            fn count_eq(self, a: Self::I, b: Self::I, n: Self::I) -> Self::I {
+                from_fn(|half| n[half] - a[half].simd_eq(b[half]))
             }
 
             #[inline(always)]

@@ -22,6 +22,7 @@ impl<R: Real> Lanes for Scalar<R> {
     type F = [R; LANES];
     type I = [i32; LANES];
     type M = [bool; LANES];
+    type N = Self::I;
 
     #[inline(never)]
     fn call<K: Kernel<R = R>>(self, kernel: K) -> K::Output {
@@ -111,8 +112,16 @@ impl<R: Real> Lanes for Scalar<R> {
         from_fn(|i| if m[i] { a[i] } else { b[i] })
     }
     #[inline(always)]
-    fn count_eq(self, a: Self::I, b: Self::I, c: Self::I) -> Self::I {
-        from_fn(|i| c[i] + i32::from(a[i] == b[i]))
+    fn load_n(self, from: &[i32; LANES]) -> Self::I {
+        self.load_i(from)
+    }
+    #[inline(always)]
+    fn store_n(self, to: &mut [i32; LANES], n: Self::I) {
+        self.store_i(to, n);
+    }
+    #[inline(always)]
+    fn count_eq(self, a: Self::I, b: Self::I, n: Self::I) -> Self::I {
+        from_fn(|i| n[i] + i32::from(a[i] == b[i]))
     }
 
     #[inline(always)]
