@@ -5,11 +5,12 @@
 
 use dice_core::Activation;
 
-use super::activate::{self, Activate};
+use super::activate::{self, Activate, softmax};
 use super::truth::Truth;
 use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
-use crate::gather::{self, FirstBad, Source, with_rows};
+use crate::element::Element;
+use crate::gather::{self, FirstBad, Rows, Source, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::scatter::{Sink, SinkBlock};
@@ -70,25 +71,34 @@ impl<R: Real> PullbackPass<'_, R> {
                 // Labels were looked at before; one that is no class does not count.
                 let block = self.source.block(lanes, &mut stage, &span, &mut FirstBad::default());
                 let e = &mut e[..classes];
-                if block.counted > 0 && !silent {
-                    with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP>(lanes, rows, e, &mut r));
-                }
                 // SAFETY: the tile is this thread's alone, so are its voxels.
                 let mut target = unsafe { self.sink.block(&mut out, &span) };
                 if block.counted == 0 || silent {
                     for class in 0..classes {
-                        (0..VECTORS).for_each(|vector| target.put(lanes, class, vector, lanes.splat(R::ZERO)));
+                        for vector in 0..VECTORS {
+                            target.put(lanes, class, vector, lanes.splat(R::ZERO));
+                        }
                     }
                 } else {
-                    let weights = block.weights;
-                    match block.truth {
-                        gather::Truth::Labels(channels) => {
-                            pull_back::<L, A, GROUP>(lanes, e, &r, channels, weights, slopes, &mut target);
+                    with_rows!(block.logits, R, rows => match (CLASSES, GROUP, block.truth, block.weights) {
+                        (2, _, gather::Truth::Labels(channels), None) => {
+                            pull_back_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, channels, slopes, &mut target);
                         }
-                        gather::Truth::Dense(truth) => {
-                            pull_back::<L, A, GROUP>(lanes, e, &r, truth, weights, slopes, &mut target);
+                        (4, 4, gather::Truth::Labels(channels), None) => {
+                            pull_back_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, channels, slopes, &mut target);
                         }
-                    }
+                        (_, _, truth, weights) => {
+                            A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
+                            match truth {
+                                gather::Truth::Labels(channels) => {
+                                    pull_back::<L, A, GROUP>(lanes, e, &r, channels, weights, slopes, &mut target);
+                                }
+                                gather::Truth::Dense(truth) => {
+                                    pull_back::<L, A, GROUP>(lanes, e, &r, truth, weights, slopes, &mut target);
+                                }
+                            }
+                        }
+                    });
                 }
                 if target.is_staged() {
                     // SAFETY: as above.
@@ -160,6 +170,39 @@ fn pull_back<L: Lanes, A: Activate, const GROUP: usize>(
                     lanes.mul(truth.slope(lanes, class, j, slope), by_logit)
                 };
                 target.put(lanes, class, j, weigh(lanes, weights, j, g));
+            }
+        }
+    }
+}
+
+/// As [`pull_back`], of a softmax over few classes, labels, and no weights.
+#[inline(always)]
+fn pull_back_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
+    lanes: L,
+    logits: Rows<'_, E>,
+    channels: &Row<i32>,
+    slopes: &[Slope<L::R>],
+    target: &mut SinkBlock<'_, L::R>,
+) {
+    let slopes: &[_; CLASSES] = slopes.try_into().expect("the bucket is that of the number of classes");
+    for first in (0..VECTORS).step_by(COUNT) {
+        let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT>(lanes, logits, first);
+        let mut gradient = [[lanes.splat(L::R::ZERO); COUNT]; CLASSES];
+        for (j, (e, r)) in probabilities.into_iter().enumerate() {
+            let mut mean = lanes.splat(L::R::ZERO);
+            for class in 0..CLASSES {
+                let u = channels.slope(lanes, class, first + j, slopes[class]);
+                mean = lanes.fma(e[class], u, mean);
+            }
+            let mean = lanes.mul(mean, r);
+            for class in 0..CLASSES {
+                let u = channels.slope(lanes, class, first + j, slopes[class]);
+                gradient[class][j] = lanes.mul(lanes.mul(e[class], r), lanes.sub(u, mean));
+            }
+        }
+        for (class, gradient) in gradient.into_iter().enumerate() {
+            for (j, gradient) in gradient.into_iter().enumerate() {
+                target.put(lanes, class, first + j, gradient);
             }
         }
     }
