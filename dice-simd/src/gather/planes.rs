@@ -16,10 +16,15 @@ use crate::tile::{BLOCK, Span, VECTORS};
 
 /// A cache line, in bytes.
 const LINE: usize = 64;
-/// Rows of a block that are on their way from memory, more or less: what covers its latency.
+
+/// Rows that are on their way from memory at once, more or less: what covers its latency.
 const ROWS_AHEAD: usize = 32;
-/// The end of a tile is nobody's concern up to so many blocks.
+/// The last blocks of a tile ask for what is another thread's as a rule: not too many of them.
 const MOST_BLOCKS_AHEAD: usize = 8;
+/// More planes than memory has pages open for, and the hardware follows, are asked for in longer runs.
+const FEW_PLANES: usize = 16;
+/// The blocks of such a run.
+const RUN: usize = 4;
 
 /// A tensor `[N, C, spatial…]` to read from: the pointer may be that of an output, which an in-place pullback writes to when
 /// it has read a block.
@@ -29,7 +34,7 @@ pub(crate) struct Planes<'a> {
     layout: Layout,
     walk: Walk,
     form: Form,
-    /// See [`Rows::prefetch`].
+    /// See [`Rows`].
     ahead: usize,
     borrowed: PhantomData<&'a [u8]>,
 }
@@ -57,7 +62,9 @@ pub(crate) struct Rows<'s, E> {
     first: *const E,
     stride: isize,
     classes: usize,
-    /// How many elements further the next ones to read lie that are not on their way from memory yet.
+    /// The number of the block in its sample.
+    block: usize,
+    /// How many blocks ahead memory is asked for, of few planes.
     ahead: usize,
     borrowed: PhantomData<&'s [E]>,
 }
@@ -88,13 +95,20 @@ impl<'s, E: Element> Rows<'s, E> {
     #[inline(always)]
     fn staged(rows: &'s [Row<E>]) -> Self {
         let (first, classes) = (rows.as_ptr().cast(), rows.len());
-        Self { first, stride: BLOCK as isize, classes, ahead: 0, borrowed: PhantomData }
+        Self { first, stride: BLOCK as isize, classes, block: 0, ahead: 0, borrowed: PhantomData }
     }
 
     #[inline(always)]
     fn at(&self, class: usize, vector: usize) -> *const E {
         assert!(class < self.classes && vector < VECTORS, "inside the block");
         self.first.wrapping_offset(self.stride * class as isize).wrapping_add(vector * LANES)
+    }
+
+    /// The same, of so many classes that the compiler knows it.
+    #[inline(always)]
+    pub(crate) fn of_classes<const CLASSES: usize>(self) -> Self {
+        assert!(self.classes == CLASSES, "the bucket is that of the number of classes");
+        Self { classes: CLASSES, ..self }
     }
 
     /// One vector of the row of `class`.
@@ -104,12 +118,20 @@ impl<'s, E: Element> Rows<'s, E> {
         E::load(lanes, unsafe { &*self.at(class, vector).cast::<[E; LANES]>() })
     }
 
-    /// Asks for the vector at the same place of a later block. Where a block is computed with, memory has the time to bring
-    /// the next ones; the hardware alone loses track of more than a few planes, at the end of every page, and where the
-    /// computation between two reads is long.
+    /// Asks for one vector of later blocks; called for each vector of a block, it asks for as many as a block has. While a block
+    /// is computed with, memory has the time to bring the next ones; the hardware alone loses track of more than a few planes,
+    /// at the end of every page, and where the computation between two reads is long.
     #[inline(always)]
     pub(crate) fn prefetch<L: Lanes>(&self, lanes: L, class: usize, vector: usize) {
-        let first = self.at(class, vector).wrapping_add(self.ahead).cast::<u8>();
+        let (plane, blocks) = if self.classes <= FEW_PLANES {
+            (class, self.ahead)
+        } else {
+            let in_run = self.block % RUN;
+            let row = in_run * self.classes + class;
+            (row / RUN, RUN + row % RUN - in_run)
+        };
+        let first = self.first.wrapping_offset(self.stride * plane as isize);
+        let first = first.wrapping_add(blocks * BLOCK + vector * LANES).cast::<u8>();
         let bytes = LANES * size_of::<E>();
         if vector * bytes % LINE == 0 {
             for offset in (0..bytes).step_by(LINE) {
@@ -144,8 +166,8 @@ impl<'a> Planes<'a> {
 
     fn of(elements: Elements, layout: Layout) -> Self {
         let walk = layout.walk();
-        let ahead = BLOCK * (ROWS_AHEAD / layout.channels().max(1)).clamp(1, MOST_BLOCKS_AHEAD);
-        Self { elements, layout, walk, form: Form::of(&layout, &walk), ahead, borrowed: PhantomData }
+        let (form, ahead) = (Form::of(&layout, &walk), (ROWS_AHEAD / layout.channels().max(1)).min(MOST_BLOCKS_AHEAD));
+        Self { elements, layout, walk, form, ahead, borrowed: PhantomData }
     }
 
     pub(crate) fn stage<R: Real>(&self) -> PlaneStage<R> {
@@ -207,7 +229,7 @@ impl<'a> Planes<'a> {
     fn borrow<E>(&self, data: *const E, span: &Span) -> Rows<'_, E> {
         let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
         let (stride, classes) = (self.layout.channel_stride(), self.layout.channels());
-        Rows { first, stride, classes, ahead: self.ahead, borrowed: PhantomData }
+        Rows { first, stride, classes, block: span.voxel / BLOCK, ahead: self.ahead, borrowed: PhantomData }
     }
 }
 

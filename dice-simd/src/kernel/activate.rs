@@ -92,6 +92,7 @@ pub(super) fn softmax<L: Lanes, E: Element, const GROUP: usize, const CLASSES: u
     logits: Rows<'_, E>,
     first: usize,
 ) -> [([L::F; CLASSES], L::F); COUNT] {
+    let logits = logits.of_classes::<CLASSES>();
     let mut e = [[lanes.splat(L::R::ZERO); CLASSES]; COUNT];
     let mut sum = [lanes.splat(L::R::ZERO); COUNT];
     for (j, e) in e.iter_mut().enumerate() {

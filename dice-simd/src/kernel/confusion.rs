@@ -203,7 +203,8 @@ impl Kernel for MapConfusionPass<'_> {
         while let Some(tile) = self.tiles.claim() {
             counts.turn_to(tile.sample, self.found);
             for span in tile.spans() {
-                if let (Some(truth), Some(prediction)) = (self.voxels.plain_bytes(lanes, &span), self.prediction.bytes(&span))
+                if let (Some(truth), Some(prediction)) =
+                    (self.voxels.plain_bytes(lanes, &span), self.prediction.bytes(&span))
                     && classes <= BYTE_CLASSES
                     && !lanes.any_above(prediction, (classes - 1) as u8)
                 {
