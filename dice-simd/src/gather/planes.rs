@@ -21,9 +21,9 @@ const LINE: usize = 64;
 const ROWS_AHEAD: usize = 32;
 /// The last blocks of a tile ask for what is another thread's as a rule: not too many of them.
 const MOST_BLOCKS_AHEAD: usize = 8;
-/// More planes than memory has pages open for, and the hardware follows, are asked for in longer runs.
+/// See [`Later::in_run`].
 const FEW_PLANES: usize = 16;
-/// The blocks of such a run.
+/// See [`Later::in_run`].
 const RUN: usize = 4;
 
 /// A tensor `[N, C, spatial…]` to read from: the pointer may be that of an output, which an in-place pullback writes to when
@@ -52,7 +52,7 @@ pub(crate) struct PlaneStage<R> {
 
 impl<R: Real> PlaneStage<R> {
     pub(crate) fn rows(&self) -> Rows<'_, R> {
-        Rows::staged(&self.rows)
+        Rows::staged(&self.rows, None)
     }
 }
 
@@ -62,11 +62,19 @@ pub(crate) struct Rows<'s, E> {
     first: *const E,
     stride: isize,
     classes: usize,
-    /// The number of the block in its sample.
-    block: usize,
-    /// How many blocks ahead memory is asked for, of few planes.
-    ahead: usize,
+    later: Later<E>,
     borrowed: PhantomData<&'s [E]>,
+}
+
+/// Which elements memory is asked for while a block is computed with: as many as a block has, some blocks ahead.
+#[derive(Debug, Clone, Copy)]
+struct Later<E> {
+    first: *const E,
+    /// Between one class and the next.
+    stride: isize,
+    /// More planes than memory has pages open for, and the hardware follows, are asked for plane after plane in runs of
+    /// [`RUN`] blocks. This is the block's number in its run.
+    in_run: Option<usize>,
 }
 
 /// The rows of a prediction, in the element types that a kernel widens itself.
@@ -91,11 +99,18 @@ macro_rules! with_rows {
 pub(crate) use with_rows;
 
 impl<'s, E: Element> Rows<'s, E> {
-    /// The rows of a stage.
+    /// The rows of a stage, which came from elements side by side, or from anywhere.
     #[inline(always)]
-    fn staged(rows: &'s [Row<E>]) -> Self {
-        let (first, classes) = (rows.as_ptr().cast(), rows.len());
-        Self { first, stride: BLOCK as isize, classes, block: 0, ahead: 0, borrowed: PhantomData }
+    fn staged(rows: &'s [Row<E>], later: Option<*const E>) -> Self {
+        let (first, classes, stride) = (rows.as_ptr().cast(), rows.len(), BLOCK as isize);
+        let later = Later { first: later.unwrap_or(first), stride, in_run: None };
+        Self { first, stride, classes, later, borrowed: PhantomData }
+    }
+
+    /// Whether they lie in a stage, side by side.
+    #[inline(always)]
+    pub(crate) fn is_staged(&self) -> bool {
+        self.stride == BLOCK as isize
     }
 
     #[inline(always)]
@@ -108,7 +123,8 @@ impl<'s, E: Element> Rows<'s, E> {
     #[inline(always)]
     pub(crate) fn of_classes<const CLASSES: usize>(self) -> Self {
         assert!(self.classes == CLASSES, "the bucket is that of the number of classes");
-        Self { classes: CLASSES, ..self }
+        let in_run = self.later.in_run.filter(|_| CLASSES > FEW_PLANES);
+        Self { classes: CLASSES, later: Later { in_run, ..self.later }, ..self }
     }
 
     /// One vector of the row of `class`.
@@ -123,15 +139,16 @@ impl<'s, E: Element> Rows<'s, E> {
     /// at the end of every page, and where the computation between two reads is long.
     #[inline(always)]
     pub(crate) fn prefetch<L: Lanes>(&self, lanes: L, class: usize, vector: usize) {
-        let (plane, blocks) = if self.classes <= FEW_PLANES {
-            (class, self.ahead)
-        } else {
-            let in_run = self.block % RUN;
-            let row = in_run * self.classes + class;
-            (row / RUN, RUN + row % RUN - in_run)
+        let Later { first, stride, in_run } = self.later;
+        let (plane, block) = match in_run {
+            None => (class, 0),
+            Some(in_run) => {
+                let row = in_run * self.classes + class;
+                (row / RUN, row % RUN)
+            }
         };
-        let first = self.first.wrapping_offset(self.stride * plane as isize);
-        let first = first.wrapping_add(blocks * BLOCK + vector * LANES).cast::<u8>();
+        let first =
+            first.wrapping_offset(stride * plane as isize).wrapping_add(block * BLOCK + vector * LANES).cast::<u8>();
         let bytes = LANES * size_of::<E>();
         if vector * bytes % LINE == 0 {
             for offset in (0..bytes).step_by(LINE) {
@@ -166,7 +183,8 @@ impl<'a> Planes<'a> {
 
     fn of(elements: Elements, layout: Layout) -> Self {
         let walk = layout.walk();
-        let (form, ahead) = (Form::of(&layout, &walk), (ROWS_AHEAD / layout.channels().max(1)).min(MOST_BLOCKS_AHEAD));
+        let (form, ahead) =
+            (Form::of(&layout, &walk), (ROWS_AHEAD / layout.channels().max(1)).clamp(1, MOST_BLOCKS_AHEAD));
         Self { elements, layout, walk, form, ahead, borrowed: PhantomData }
     }
 
@@ -202,8 +220,17 @@ impl<'a> Planes<'a> {
             self.borrow(data, span)
         } else {
             lanes.call(StageRows { planes: self, stage: &mut *stage, span, weights });
-            Rows::staged(&stage.rows)
+            Rows::staged(&stage.rows, self.later(span))
         }
+    }
+
+    /// Where a later block begins whose classes lie side by side.
+    #[inline(always)]
+    fn later<R: Real>(&self, span: &Span) -> Option<*const R> {
+        let classes = self.layout.channels();
+        let voxel = self.layout.origin(span.sample, 0) + (span.voxel + self.ahead * BLOCK) * classes;
+        (self.form == Form::Interleaved)
+            .then(|| with_pointer!(self.elements, data => data.wrapping_add(voxel).cast_const().cast()))
     }
 
     /// The rows of a block of which every voxel counts, as [`rows`](Self::rows); halves may be left to the kernel to widen.
@@ -229,7 +256,10 @@ impl<'a> Planes<'a> {
     fn borrow<E>(&self, data: *const E, span: &Span) -> Rows<'_, E> {
         let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
         let (stride, classes) = (self.layout.channel_stride(), self.layout.channels());
-        Rows { first, stride, classes, block: span.voxel / BLOCK, ahead: self.ahead, borrowed: PhantomData }
+        let in_run = (classes > FEW_PLANES).then_some(span.voxel / BLOCK % RUN);
+        let ahead = in_run.map_or(self.ahead, |in_run| RUN - in_run);
+        let later = Later { first: first.wrapping_add(ahead * BLOCK), stride, in_run };
+        Rows { first, stride, classes, later, borrowed: PhantomData }
     }
 }
 

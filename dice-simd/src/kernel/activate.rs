@@ -46,7 +46,7 @@ impl Activate for Softmax {
     ) {
         // The planes of a volume often lie a power of two apart and share cache sets. More of them than a set has ways
         // would evict each other between the two loops below, so the first one brings them to the stage.
-        let stage = e.len() > FEW_CLASSES;
+        let stage = e.len() > FEW_CLASSES && !logits.is_staged();
         for first in (0..VECTORS).step_by(GROUP) {
             let mut max = [lanes.splat(L::R::NEG_INFINITY); GROUP];
             for (class, e) in e.iter_mut().enumerate() {
