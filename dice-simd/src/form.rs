@@ -34,7 +34,7 @@ impl Form {
 /// The length of a buffer for an interleaved block of `classes` classes: of less than [`TOGETHER`], what is loaded and stored
 /// together reaches past the last voxel.
 pub(crate) fn interleaved_len(classes: usize) -> usize {
-    BLOCK * classes + TOGETHER.saturating_sub(classes)
+    BLOCK * classes + if classes == 2 { 0 } else { TOGETHER.saturating_sub(classes) }
 }
 
 /// The first of each group of classes that are moved together: the last group overlaps the one before.
@@ -48,6 +48,14 @@ fn groups(classes: usize) -> impl Iterator<Item = usize> {
 pub(crate) fn deinterleave<L: Lanes>(lanes: L, from: &[L::R], rows: &mut [Row<L::R>]) {
     let classes = rows.len();
     assert!(from.len() >= interleaved_len(classes), "room for a block");
+    if let [first, second] = rows {
+        for (vector, pairs) in from.as_chunks().0.as_chunks().0.iter().enumerate().take(VECTORS) {
+            let numbers = lanes.load_pairs(pairs);
+            lanes.store(first.vector_mut(vector), numbers[0]);
+            lanes.store(second.vector_mut(vector), numbers[1]);
+        }
+        return;
+    }
     if !L::TRANSPOSES {
         for (class, row) in rows.iter_mut().enumerate() {
             for (voxel, number) in row.0.iter_mut().enumerate() {
@@ -71,6 +79,12 @@ pub(crate) fn deinterleave<L: Lanes>(lanes: L, from: &[L::R], rows: &mut [Row<L:
 pub(crate) fn interleave<L: Lanes>(lanes: L, rows: &[Row<L::R>], to: &mut [L::R]) {
     let classes = rows.len();
     assert!(to.len() >= interleaved_len(classes), "room for a block");
+    if let [first, second] = rows {
+        for (vector, pairs) in to.as_chunks_mut().0.as_chunks_mut().0.iter_mut().enumerate().take(VECTORS) {
+            lanes.store_pairs(pairs, [lanes.load(first.vector(vector)), lanes.load(second.vector(vector))]);
+        }
+        return;
+    }
     if !L::TRANSPOSES {
         for (class, row) in rows.iter().enumerate() {
             for (voxel, &number) in row.0.iter().enumerate() {

@@ -5,6 +5,7 @@
 //! next.
 
 use std::marker::PhantomData;
+use std::slice;
 
 use dice_core::{Layout, ViewMut, Walk};
 
@@ -111,7 +112,8 @@ impl<'a> Sink<'a> {
         let classes = self.layout.channels();
         let (runs, length) = self.runs();
         let interleaved = if self.form == Form::Interleaved { interleaved_len(classes) } else { 0 };
-        let lines_per_run = 1 + with_output!(self.elements, data => length * size_of_pointee(data)).div_ceil(LINE);
+        let run = length.max(interleaved);
+        let lines_per_run = 1 + with_output!(self.elements, data => run * size_of_pointee(data)).div_ceil(LINE);
         SinkStage {
             rows: vec![Row([R::ZERO; BLOCK]); classes],
             interleaved: vec![R::ZERO; interleaved],
@@ -226,6 +228,12 @@ impl<'a> Sink<'a> {
         }
         let interleaved = self.form == Form::Interleaved;
         if interleaved {
+            if L::R::borrow(self.elements).is_some() {
+                let room = size_of_val(&*stage.runs) / size_of::<L::R>();
+                // SAFETY: lines are numbers of any type, aligned well for all.
+                let run = unsafe { slice::from_raw_parts_mut(stage.runs.as_mut_ptr().cast::<L::R>(), room) };
+                return interleave(lanes, &stage.rows, &mut run[LINE / size_of::<L::R>()..]);
+            }
             interleave(lanes, &stage.rows, &mut stage.interleaved);
         }
         let (runs, length) = self.runs();

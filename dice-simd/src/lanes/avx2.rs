@@ -271,6 +271,28 @@ impl Lanes for Avx2<f32> {
         *sums = cast(each!(R in 4 => self.0.avx._mm256_add_pd(old[R], self.0.avx._mm256_cvtps_pd(quarters[R]))));
     }
 
+    #[inline(always)]
+    fn load_pairs(self, from: &[[f32; 2]; LANES]) -> [Self::F; 2] {
+        let (avx, avx2) = (self.0.avx, self.0.avx2);
+        let pairs: [__m256; 4] = cast(*from);
+        // Of each half register, so that the quarters come in the order 0, 2, 1, 3.
+        let first = each!(R in 2 => avx._mm256_shuffle_ps::<0b10_00_10_00>(pairs[2 * R], pairs[2 * R + 1]));
+        let second = each!(R in 2 => avx._mm256_shuffle_ps::<0b11_01_11_01>(pairs[2 * R], pairs[2 * R + 1]));
+        let numbers = [first, second];
+        each!(N in 2 => each!(R in 2 => {
+            cast::<__m256d, __m256>(avx2._mm256_permute4x64_pd::<0b11_01_10_00>(cast(numbers[N][R])))
+        }))
+    }
+    #[inline(always)]
+    fn store_pairs(self, to: &mut [[f32; 2]; LANES], x: [Self::F; 2]) {
+        let avx = self.0.avx;
+        let pairs: [[__m256; 2]; 2] = each!(R in 2 => {
+            let (low, high) = (avx._mm256_unpacklo_ps(x[0][R], x[1][R]), avx._mm256_unpackhi_ps(x[0][R], x[1][R]));
+            [avx._mm256_permute2f128_ps::<0x20>(low, high), avx._mm256_permute2f128_ps::<0x31>(low, high)]
+        });
+        *to = cast(pairs);
+    }
+
     const TRANSPOSES: bool = true;
     #[inline(always)]
     fn load_transposed(self, from: &[f32], stride: usize) -> [Self::F; TOGETHER] {

@@ -200,6 +200,30 @@ fn pin_pd(mut x: __m512d) -> __m512d {
     x
 }
 
+/// Where in two registers of pairs the first numbers are, and the second ones.
+const PAIRS_APART: [[i32; LANES]; 2] = {
+    let mut places = [[0; LANES]; 2];
+    let mut lane = 0;
+    while lane < LANES {
+        places[0][lane] = 2 * lane as i32;
+        places[1][lane] = 2 * lane as i32 + 1;
+        lane += 1;
+    }
+    places
+};
+
+/// Where in a register of first numbers and one of second numbers the pairs are, of the low eight voxels and of the high ones.
+const PAIRS_TOGETHER: [[i32; LANES]; 2] = {
+    let mut places = [[0; LANES]; 2];
+    let mut lane = 0;
+    while lane < LANES {
+        places[0][lane] = (lane / 2 + LANES * (lane % 2)) as i32;
+        places[1][lane] = places[0][lane] + LANES as i32 / 2;
+        lane += 1;
+    }
+    places
+};
+
 impl Lanes for Avx512<f32> {
     arithmetic! {
         f32: 1 of __m512, pin_ps, _mm512_set1_ps, _mm512_stream_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
@@ -228,6 +252,16 @@ impl Lanes for Avx512<f32> {
         let halves: [__m256; 2] = cast(x);
         let old: [__m512d; 2] = cast(*sums);
         *sums = cast(each!(I in 2 => self.0.avx512f._mm512_add_pd(old[I], self.0.avx512f._mm512_cvtps_pd(halves[I]))));
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, from: &[[f32; 2]; LANES]) -> [Self::F; 2] {
+        let [low, high]: [__m512; 2] = cast(*from);
+        each!(I in 2 => [self.0.avx512f._mm512_permutex2var_ps(low, cast(PAIRS_APART[I]), high)])
+    }
+    #[inline(always)]
+    fn store_pairs(self, to: &mut [[f32; 2]; LANES], x: [Self::F; 2]) {
+        *to = cast(each!(I in 2 => self.0.avx512f._mm512_permutex2var_ps(x[0][0], cast(PAIRS_TOGETHER[I]), x[1][0])));
     }
 
     const TRANSPOSES: bool = true;

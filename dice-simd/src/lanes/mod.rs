@@ -150,6 +150,22 @@ pub(crate) trait Lanes: Copy {
         counts.iter().map(|&count| u64::from(count)).sum()
     }
 
+    /// Two numbers of each of sixteen voxels that lie side by side: a vector per number.
+    #[inline(always)]
+    fn load_pairs(self, from: &[[Self::R; 2]; LANES]) -> [Self::F; 2] {
+        [self.load(&from.map(|[first, _]| first)), self.load(&from.map(|[_, second]| second))]
+    }
+    /// Writes two numbers of each of sixteen voxels side by side.
+    #[inline(always)]
+    fn store_pairs(self, to: &mut [[Self::R; 2]; LANES], x: [Self::F; 2]) {
+        let mut numbers = [[Self::R::ZERO; LANES]; 2];
+        self.store(&mut numbers[0], x[0]);
+        self.store(&mut numbers[1], x[1]);
+        for (voxel, to) in to.iter_mut().enumerate() {
+            *to = [numbers[0][voxel], numbers[1][voxel]];
+        }
+    }
+
     /// Whether the two methods below are there; otherwise number by number is the way.
     const TRANSPOSES: bool = false;
     /// Four numbers of each of sixteen voxels that lie `stride` numbers apart: a vector per number.
