@@ -20,10 +20,14 @@ use crate::kernel::{
 use crate::lanes::DefaultFloatMode;
 use crate::real::Real;
 use crate::scatter::{Mode, Sink};
-use crate::tile::Tiles;
+use crate::tile::{TILE_VOXELS, Tiles};
 
 /// Logits below which a pass stays on the caller's thread: a hand-off to another thread costs more.
 const PARALLEL_FROM: usize = 130_000;
+/// Elements that a thread claims at once, if so many remain: long runs of memory, and threads that seldom meet.
+const PER_CLAIM: usize = 1 << 16;
+/// Fewer claims would let threads wait for the last one.
+const CLAIMS_PER_THREAD: usize = 16;
 /// Bytes of gradient from which it is written past the caches: about half of a last-level cache.
 const STREAM_FROM: usize = 16 << 20;
 
@@ -138,7 +142,7 @@ impl<X: Executor> Engine<X> {
     ) -> Result<Statistics, Error> {
         let layout = *logits.layout();
         let checked = problem.check(&layout)?;
-        let tiles = tiles(&layout, problem, voxels)?;
+        let tiles = self.tiles(&layout, problem, voxels)?;
         let source = Source::new(logits, checked);
         let found = Mutex::new(Found {
             statistics: Statistics::new(layout.samples(), layout.channels(), request),
@@ -247,12 +251,12 @@ impl<X: Executor> Engine<X> {
         cotangent.check(layout.samples(), layout.channels(), upstream)?;
         let source = Source::new(logits, checked);
         if !problem.labels_checked && can_be_wrong(&checked) {
-            let tiles = tiles(&layout, problem, voxels.clone())?;
+            let tiles = self.tiles(&layout, problem, voxels.clone())?;
             let bad = Mutex::new(FirstBad::default());
             self.run(&layout, &tiles, LabelCheck { voxels: source.voxels(), tiles: &tiles, bad: &bad });
             source.voxels().error(bad.into_inner().unwrap_or_else(PoisonError::into_inner))?;
         }
-        let tiles = tiles(&layout, problem, voxels)?;
+        let tiles = self.tiles(&layout, problem, voxels)?;
         let slopes = slopes::<R>(cotangent, upstream);
         let activation = cotangent.request().activation;
         self.run(&layout, &tiles, PullbackPass { source: &source, tiles: &tiles, activation, slopes: &slopes, sink });
@@ -319,7 +323,7 @@ impl<X: Executor> Engine<X> {
         if let Target::Dense(_) = problem.target {
             return Err(Error::DenseTarget);
         }
-        let tiles = tiles(&layout, problem, 0..layout.voxels())?;
+        let tiles = self.tiles(&layout, problem, 0..layout.voxels())?;
         let source = Source::new(Planes::new(logits), checked);
         let found = found_confusion(&layout, &checked);
         let real = PhantomData::<T::Arithmetic>;
@@ -344,7 +348,7 @@ impl<X: Executor> Engine<X> {
         let prediction = prediction.into();
         let layout = *prediction.layout();
         let checked = problem.check_map(&layout, classes)?;
-        let tiles = tiles(&layout, problem, 0..layout.voxels())?;
+        let tiles = self.tiles(&layout, problem, 0..layout.voxels())?;
         let (voxels, prediction) = (Voxels::new(checked), LabelMap::new(prediction));
         let found = found_confusion(&layout, &checked);
         let pass = MapConfusionPass { prediction: &prediction, voxels: &voxels, tiles: &tiles, found: &found };
@@ -352,6 +356,17 @@ impl<X: Executor> Engine<X> {
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         voxels.error(found.bad)?;
         Ok(found.confusion)
+    }
+
+    fn tiles(&self, layout: &Layout, problem: &Problem<'_>, voxels: Range<usize>) -> Result<Tiles, Error> {
+        if voxels.start > voxels.end || voxels.end > layout.voxels() {
+            let Range { start, end } = voxels;
+            return Err(Error::VoxelRange { start, end, voxels: layout.voxels() });
+        }
+        let elements = layout.channels() * TILE_VOXELS;
+        let shares = elements * self.executor.claimants() * CLAIMS_PER_THREAD;
+        let run = (PER_CLAIM / elements).min(layout.dims().iter().product::<usize>() / shares);
+        Ok(Tiles::new(layout.samples(), voxels, problem.offset, run.max(1)))
     }
 
     /// Runs `pass` on as many threads as there is work for.
@@ -368,14 +383,6 @@ impl<X: Executor> Engine<X> {
         let claimants = if elements < PARALLEL_FROM { 1 } else { self.executor.claimants().min(tiles.len()) };
         if claimants > 1 { self.executor.run(claimants, &claim) } else { claim() }
     }
-}
-
-fn tiles(layout: &Layout, problem: &Problem<'_>, voxels: Range<usize>) -> Result<Tiles, Error> {
-    if voxels.start > voxels.end || voxels.end > layout.voxels() {
-        let Range { start, end } = voxels;
-        return Err(Error::VoxelRange { start, end, voxels: layout.voxels() });
-    }
-    Ok(Tiles::new(layout.samples(), voxels, problem.offset))
 }
 
 /// How a gradient of this shape is overwritten.

@@ -443,7 +443,7 @@ mod tests {
             let Self(sink, tiles, _) = self;
             let (classes, voxels) = (sink.layout.channels(), sink.layout.voxels());
             let mut stage = sink.stage();
-            while let Some(tile) = tiles.claim() {
+            for tile in tiles.claims() {
                 for span in tile.spans() {
                     // SAFETY: no other thread.
                     let mut block = unsafe { sink.block(&mut stage, &span) };
@@ -479,7 +479,7 @@ mod tests {
                         let (class, voxel) = if interleaved { (1, classes) } else { (voxels, 1) };
                         let strides = [classes * voxels, class, voxel].map(|stride| stride as isize);
                         let mut view = ViewMut::strided(&mut data, &shape, &strides, start).unwrap();
-                        let tiles = Tiles::new(samples, range.clone(), offset);
+                        let tiles = Tiles::new(samples, range.clone(), offset, 1);
                         R::dispatch(isa, Count(&Sink::new(&mut view, mode), &tiles, PhantomData));
                         for (i, &value) in data.iter().enumerate() {
                             let index = i.wrapping_sub(start);

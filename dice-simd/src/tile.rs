@@ -28,7 +28,17 @@ pub(crate) struct Tiles {
     first: usize,
     per_sample: usize,
     total: usize,
+    /// Tiles that are handed out together.
+    run: usize,
     next: AtomicUsize,
+}
+
+/// The tiles that one thread is given.
+#[derive(Debug)]
+pub(crate) struct Claims<'a> {
+    tiles: &'a Tiles,
+    /// Those of the last run.
+    run: Range<usize>,
 }
 
 /// Some voxels of one sample; all of a tile but at the ends of the range.
@@ -65,12 +75,13 @@ impl Span {
 }
 
 impl Tiles {
-    /// Tiles of the voxels `voxels` of a view whose first voxel is the voxel `offset` of the whole volume.
-    pub(crate) fn new(samples: usize, voxels: Range<usize>, offset: usize) -> Self {
+    /// Tiles of the voxels `voxels` of a view whose first voxel is the voxel `offset` of the whole volume, to be handed out
+    /// `run` by `run`: one after the other in memory, that is, and fewer times.
+    pub(crate) fn new(samples: usize, voxels: Range<usize>, offset: usize, run: usize) -> Self {
         let voxels = voxels.start + offset..voxels.end + offset;
         let first = voxels.start / TILE_VOXELS;
         let per_sample = if voxels.is_empty() { 0 } else { voxels.end.div_ceil(TILE_VOXELS) - first };
-        Self { voxels, offset, first, per_sample, total: samples * per_sample, next: AtomicUsize::new(0) }
+        Self { voxels, offset, first, per_sample, total: samples * per_sample, run, next: AtomicUsize::new(0) }
     }
 
     /// The number of tiles.
@@ -78,19 +89,39 @@ impl Tiles {
         self.total
     }
 
-    /// A tile that nobody else is given.
+    /// Tiles that nobody else is given, until none is left.
+    pub(crate) fn claims(&self) -> Claims<'_> {
+        Claims { tiles: self, run: 0..0 }
+    }
+
+    fn tile(&self, tile: usize) -> Tile {
+        let start = (self.first + tile % self.per_sample) * TILE_VOXELS;
+        let voxels = start.max(self.voxels.start)..(start + TILE_VOXELS).min(self.voxels.end);
+        Tile { sample: tile / self.per_sample, voxels, offset: self.offset }
+    }
+}
+
+impl Iterator for Claims<'_> {
+    type Item = Tile;
+
     #[inline]
-    pub(crate) fn claim(&self) -> Option<Tile> {
-        let tile = self.next.fetch_add(1, Ordering::Relaxed);
-        (tile < self.total).then(|| {
-            let start = (self.first + tile % self.per_sample) * TILE_VOXELS;
-            let voxels = start.max(self.voxels.start)..(start + TILE_VOXELS).min(self.voxels.end);
-            Tile { sample: tile / self.per_sample, voxels, offset: self.offset }
-        })
+    fn next(&mut self) -> Option<Tile> {
+        let Self { tiles, run } = self;
+        if run.start >= run.end {
+            let start = tiles.next.fetch_add(tiles.run, Ordering::Relaxed);
+            *run = start..(start + tiles.run).min(tiles.total);
+        }
+        run.next().map(|tile| tiles.tile(tile))
     }
 }
 
 impl Tile {
+    /// The whole blocks of the tile from a span on.
+    #[inline(always)]
+    pub(crate) fn whole_blocks(&self, span: &Span) -> usize {
+        (self.voxels.end - self.offset - span.voxel) / BLOCK
+    }
+
     /// The tile block by block.
     #[inline(always)]
     pub(crate) fn spans(&self) -> impl Iterator<Item = Span> + use<> {
@@ -110,10 +141,9 @@ mod tests {
     fn tiles_and_blocks_cover_the_range_once() {
         for voxels in [0..0, 0..1, 0..8192, 5..8193, 8192..16384, 8191..20000, 100..100, 16384..16385] {
             for offset in [0, 1, 64, 8191, 8192, 1 << 40] {
-                let tiles = Tiles::new(2, voxels.clone(), offset);
+                let tiles = Tiles::new(2, voxels.clone(), offset, 1 + offset % 3);
                 let mut seen = Vec::new();
-                for _ in 0..tiles.len() {
-                    let tile = tiles.claim().unwrap();
+                for tile in tiles.claims() {
                     assert_eq!(tile.voxels.start / TILE_VOXELS, (tile.voxels.end - 1) / TILE_VOXELS);
                     for span in tile.spans() {
                         assert_eq!(
@@ -125,7 +155,7 @@ mod tests {
                         seen.extend(span.voxels().map(|voxel| (span.sample, voxel)));
                     }
                 }
-                assert!(tiles.claim().is_none());
+                assert!(tiles.claims().next().is_none());
                 let expected: Vec<_> = (0..2).flat_map(|n| voxels.clone().map(move |v| (n, v))).collect();
                 assert_eq!(seen, expected);
             }

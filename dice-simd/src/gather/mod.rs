@@ -18,7 +18,7 @@ use crate::tile::{BLOCK, Span, Tile, VECTORS};
 
 use planes::PlaneStage;
 pub(crate) use planes::{Logits, Planes, Rows, with_rows};
-pub(crate) use voxels::{Counted, LabelMap, Voxels};
+pub(crate) use voxels::{Counted, LabelMap, Voxels, all_within};
 
 /// What a block is compared with.
 #[derive(Debug, Clone, Copy)]

@@ -87,27 +87,35 @@ impl<'a> Voxels<'a> {
         lanes.call(ReadVoxels { voxels: self, channels, weights, span, bad })
     }
 
-    /// The labels of a block of bytes in which every voxel has an allowed label and weight 1, at the speed of memory. None if
-    /// the block is not of that kind, or this cannot be told so easily.
+    /// The labels of `blocks` whole blocks of bytes from a span on, in which every voxel has an allowed label and weight 1, at
+    /// the speed of memory. None if the blocks are not of that kind, or this cannot be told so easily.
     #[inline(always)]
-    pub(crate) fn plain_bytes<L: Lanes>(&self, lanes: L, span: &Span) -> Option<&'a [u8; BLOCK]> {
-        let labels = self.labels.as_ref().filter(|_| self.unweighted)?.bytes(span)?;
-        let plain = match self.ignored {
-            None => !lanes.any_above(labels, self.greatest),
-            Some(ignored) => !lanes.any_above(labels, self.greatest) && !labels.contains(&ignored),
-        };
+    pub(crate) fn plain_blocks<L: Lanes>(&self, lanes: L, span: &Span, blocks: usize) -> Option<&'a [[u8; BLOCK]]> {
+        let labels = self.labels.as_ref().filter(|_| self.unweighted)?.blocks(span, blocks)?;
+        let plain = all_within(lanes, labels, self.greatest)
+            && self.ignored.is_none_or(|ignored| !labels.as_flattened().contains(&ignored));
         plain.then_some(labels)
     }
 
     /// The channels of such a block; false if it is another.
     #[inline(always)]
     fn read_plain<L: Lanes>(&self, lanes: L, channels: &mut Row<i32>, span: &Span) -> bool {
-        let Some(labels) = self.plain_bytes(lanes, span) else { return false };
+        let Some([labels]) = self.plain_blocks(lanes, span, 1) else { return false };
         for (vector, labels) in labels.as_chunks().0.iter().enumerate() {
             lanes.store_i(channels.vector_mut(vector), lanes.load_bytes(labels, self.problem.first as i32));
         }
         true
     }
+}
+
+/// Whether no label is greater than `greatest`.
+#[inline(always)]
+pub(crate) fn all_within<L: Lanes>(lanes: L, labels: &[[u8; BLOCK]], greatest: u8) -> bool {
+    let mut above = false;
+    for block in labels {
+        above |= lanes.any_above(block, greatest);
+    }
+    !above
 }
 
 /// Any block: see [`Voxels::read`].
@@ -237,12 +245,13 @@ impl<'a> LabelMap<'a> {
         self.labels.layout().voxels()
     }
 
-    /// The labels of a whole block of bytes that lie side by side.
+    /// The labels of whole blocks of bytes that lie side by side, from a span on.
     #[inline(always)]
-    pub(crate) fn bytes(&self, span: &Span) -> Option<&'a [u8; BLOCK]> {
+    pub(crate) fn blocks(&self, span: &Span, blocks: usize) -> Option<&'a [[u8; BLOCK]]> {
         match self.labels {
             Labels::U8(view) if span.is_whole() && self.walk.uniform_stride() == Some(1) => {
-                view.data()[view.layout().origin(span.sample, 0) + span.voxel..].first_chunk()
+                let data = &view.data()[view.layout().origin(span.sample, 0) + span.voxel..];
+                Some(&data.as_chunks().0[..blocks])
             }
             _ => None,
         }

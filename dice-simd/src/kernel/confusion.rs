@@ -6,12 +6,13 @@ use std::sync::Mutex;
 use dice_core::Confusion;
 
 use super::Row;
+use super::pairs::{BYTE_CLASSES, Pairs, TOGETHER};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, with_rows};
+use crate::gather::{Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, all_within, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
-use crate::tile::{BLOCK, TILE_VOXELS, Tiles, VECTORS};
+use crate::tile::{BLOCK, Tiles, VECTORS};
 
 /// What the threads of a pass find together.
 #[derive(Debug)]
@@ -39,11 +40,7 @@ pub(crate) struct MapConfusionPass<'a> {
 }
 
 /// Tables that take turns: a voxel need not wait for the count of its neighbour, which is of the same class as a rule.
-const TURNS: usize = 4;
-/// The most classes of which a pair fits into a byte.
-const BYTE_CLASSES: usize = 16;
-/// Up to so many classes it is faster to look for each pair than to count all.
-const FEW_CLASSES: usize = 4;
+pub(super) const TURNS: usize = 4;
 
 /// The counts of one sample, as far as this thread has them.
 struct Counts {
@@ -51,14 +48,11 @@ struct Counts {
     classes: usize,
     /// `[turn][truth][prediction]`.
     counts: Vec<u64>,
-    /// Pairs of a tile that are not counted yet, truth · 16 + prediction, block after block.
-    pairs: Vec<[u8; BLOCK]>,
 }
 
 impl Counts {
     fn new(classes: usize) -> Self {
-        let pairs = Vec::with_capacity(TILE_VOXELS / BLOCK);
-        Self { sample: 0, classes, counts: vec![0; TURNS * classes * classes], pairs }
+        Self { sample: 0, classes, counts: vec![0; TURNS * classes * classes] }
     }
 
     /// Makes the table that of `sample`, adding what it holds of another one to the shared table.
@@ -79,51 +73,6 @@ impl Counts {
                 self.counts[i % TURNS * table + truth as usize * classes + prediction as usize] += 1;
             }
         }
-    }
-
-    /// Notes a block of labels below 16, all of which count.
-    #[inline(always)]
-    fn add_bytes(&mut self, truth: &[u8; BLOCK], prediction: &[u8; BLOCK]) {
-        let mut pairs = [0; BLOCK];
-        for (pair, (truth, prediction)) in pairs.iter_mut().zip(truth.iter().zip(prediction)) {
-            *pair = truth << 4 | prediction;
-        }
-        self.pairs.push(pairs);
-    }
-
-    /// Counts the blocks noted: at the end of a tile.
-    #[inline(always)]
-    fn count_pairs<L: Lanes>(&mut self, lanes: L) {
-        let classes = self.classes;
-        if classes <= FEW_CLASSES {
-            for truth in 0..classes {
-                for prediction in 0..classes {
-                    let found = lanes.count_bytes(&self.pairs, (truth << 4 | prediction) as u8);
-                    self.counts[truth * classes + prediction] += found;
-                }
-            }
-        } else if !self.pairs.is_empty() {
-            let mut tables = [[0_u32; 256]; TURNS];
-            for pairs in &self.pairs {
-                let first = pairs[0];
-                if pairs.iter().fold(0, |differ, pair| differ | pair ^ first) == 0 {
-                    tables[0][usize::from(first)] += BLOCK as u32;
-                    continue;
-                }
-                for four in pairs.as_chunks::<TURNS>().0 {
-                    for (table, &pair) in tables.iter_mut().zip(four) {
-                        table[usize::from(pair)] += 1;
-                    }
-                }
-            }
-            for truth in 0..classes {
-                for prediction in 0..classes {
-                    let found: u32 = tables.iter().map(|table| table[truth << 4 | prediction]).sum();
-                    self.counts[truth * classes + prediction] += u64::from(found);
-                }
-            }
-        }
-        self.pairs.clear();
     }
 
     fn publish(&mut self, found: &Mutex<FoundConfusion>) {
@@ -166,7 +115,7 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, R> {
         let first = self.source.voxels().problem().first as i32;
         let mut counts = Counts::new(self.source.voxels().problem().allowed);
         let mut bad = FirstBad::default();
-        while let Some(tile) = self.tiles.claim() {
+        for tile in self.tiles.claims() {
             counts.turn_to(tile.sample, self.found);
             for span in tile.spans() {
                 let block = self.source.block(lanes, &mut stage, &span, &mut bad);
@@ -199,16 +148,27 @@ impl Kernel for MapConfusionPass<'_> {
         let (mut labels, mut prediction) = ([0; BLOCK], Row([0; BLOCK]));
         let grid = self.prediction.voxels();
         let mut counts = Counts::new(classes);
+        let mut pairs = Pairs::new(lanes, classes);
         let mut bad = FirstBad::default();
-        while let Some(tile) = self.tiles.claim() {
+        for tile in self.tiles.claims() {
+            if counts.sample != tile.sample {
+                pairs.flush(&mut counts.counts);
+            }
             counts.turn_to(tile.sample, self.found);
-            for span in tile.spans() {
-                if let (Some(truth), Some(prediction)) =
-                    (self.voxels.plain_bytes(lanes, &span), self.prediction.bytes(&span))
+            let mut spans = tile.spans();
+            while let Some(span) = spans.next() {
+                let blocks = tile.whole_blocks(&span).min(TOGETHER);
+                if blocks > 0
                     && classes <= BYTE_CLASSES
-                    && !lanes.any_above(prediction, (classes - 1) as u8)
+                    && let Some(truth) = self.voxels.plain_blocks(lanes, &span, blocks)
+                    && let Some(prediction) = self.prediction.blocks(&span, blocks)
+                    && all_within(lanes, prediction, (classes - 1) as u8)
                 {
-                    counts.add_bytes(truth, prediction);
+                    pairs.count(lanes, truth, prediction, &mut counts.counts);
+                    // The span itself is the first block.
+                    for _ in 1..blocks {
+                        spans.next();
+                    }
                     continue;
                 }
                 if self.voxels.read(lanes, &mut truth, &mut weights, &span, &mut bad).voxels == 0 {
@@ -231,8 +191,8 @@ impl Kernel for MapConfusionPass<'_> {
                 }
                 counts.add(&truth, &prediction);
             }
-            counts.count_pairs(lanes);
         }
+        pairs.flush(&mut counts.counts);
         counts.publish(self.found);
         self.found.lock().expect("no thread panics while it holds the table").bad.merge(bad);
     }

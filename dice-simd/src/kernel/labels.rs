@@ -24,7 +24,7 @@ impl Kernel for LabelCheck<'_> {
     fn run<L: Lanes<R = f32>, const GROUP: usize>(self, lanes: L) {
         let (mut channels, mut weights) = (Row([0; BLOCK]), Row([0.0; BLOCK]));
         let mut bad = FirstBad::default();
-        while let Some(tile) = self.tiles.claim() {
+        for tile in self.tiles.claims() {
             for span in tile.spans() {
                 self.voxels.read(lanes, &mut channels, &mut weights, &span, &mut bad);
             }

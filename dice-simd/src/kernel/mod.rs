@@ -12,6 +12,7 @@ mod activate;
 mod confusion;
 mod exp;
 mod labels;
+mod pairs;
 mod pullback;
 mod statistics;
 mod truth;

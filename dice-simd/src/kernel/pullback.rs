@@ -62,7 +62,7 @@ impl<R: Real> PullbackPass<'_, R> {
         let mut e = vec![Row([R::ZERO; BLOCK]); classes];
         let mut r = Row([R::ZERO; BLOCK]);
         let mut out = self.sink.stage();
-        while let Some(tile) = self.tiles.claim() {
+        for tile in self.tiles.claims() {
             let row = if self.slopes.len() == classes { 0 } else { tile.sample };
             let slopes = &self.slopes[row * classes..][..classes];
             // A group without a gradient has none where its logits are NaN either.

@@ -147,7 +147,7 @@ impl<R: Real> StatisticsPass<'_, R> {
         let mut of_sample = SampleTable::new(classes, self.request);
         let mut bad = FirstBad::default();
         let mut not_finite = NotFinite::default();
-        while let Some(tile) = self.tiles.claim() {
+        for tile in self.tiles.claims() {
             of_sample.turn_to(tile.sample, self.found);
             sums.clear();
             for (count, span) in tile.spans().enumerate() {

@@ -155,17 +155,30 @@ macro_rules! arithmetic {
             avx._mm256_testz_si256(above, above) == 0
         }
 
+        type B = I;
+        type T = I;
         #[inline(always)]
-        fn count_bytes(self, blocks: &[[u8; BLOCK]], byte: u8) -> u64 {
-            let (avx, avx2) = (self.0.avx, self.0.avx2);
-            let byte = avx._mm256_set1_epi8(byte as i8);
-            let mut counts = [avx._mm256_setzero_si256(); 2];
-            for &block in blocks {
-                let block: [__m256i; 2] = cast(block);
-                counts = each!(R in 2 => avx2._mm256_sub_epi8(counts[R], avx2._mm256_cmpeq_epi8(block[R], byte)));
-            }
-            let zero = avx._mm256_setzero_si256();
-            let sums: [[u64; 4]; 2] = cast(each!(R in 2 => avx2._mm256_sad_epu8(counts[R], zero)));
+        fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> I {
+            let byte = self.0.avx._mm256_set1_epi8(byte as i8);
+            let block: I = cast(*block);
+            each!(R in 2 => self.0.avx2._mm256_cmpeq_epi8(block[R], byte))
+        }
+        #[inline(always)]
+        fn both(self, a: I, b: I) -> I {
+            each!(R in 2 => self.0.avx2._mm256_and_si256(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn tally(self) -> I {
+            [self.0.avx._mm256_setzero_si256(); 2]
+        }
+        #[inline(always)]
+        fn count(self, tally: I, b: I) -> I {
+            each!(R in 2 => self.0.avx2._mm256_sub_epi8(tally[R], b[R]))
+        }
+        #[inline(always)]
+        fn total(self, tally: I) -> u64 {
+            let zero = self.0.avx._mm256_setzero_si256();
+            let sums: [[u64; 4]; 2] = cast(each!(R in 2 => self.0.avx2._mm256_sad_epu8(tally[R], zero)));
             sums.as_flattened().iter().sum()
         }
 

@@ -3,7 +3,8 @@
 use std::arch::asm;
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_CMPINT_EQ,
-    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_prefetch,
+    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512, _mm512_popcnt_epi64,
+    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_xor_si512,
 };
 use std::marker::PhantomData;
 
@@ -11,7 +12,7 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{LANES, Lanes, each, quarter};
+use super::{BITS_BLOCKS, Bits, LANES, Lanes, each, quarter};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
 use crate::tile::BLOCK;
@@ -132,15 +133,44 @@ macro_rules! arithmetic {
             self.0.avx512bw._mm512_cmpgt_epu8_mask(cast(*block), limit) != 0
         }
 
+        type B = u64;
+        type T = u64;
         #[inline(always)]
-        fn count_bytes(self, blocks: &[[u8; BLOCK]], byte: u8) -> u64 {
+        fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> u64 {
             let byte = self.0.avx512f._mm512_set1_epi8(byte as i8);
-            let mut count = 0;
-            for &block in blocks {
-                let equal = self.0.avx512bw._mm512_cmp_epi8_mask::<_MM_CMPINT_EQ>(cast(block), byte);
-                count += u64::from(equal.count_ones());
-            }
-            count
+            self.0.avx512bw._mm512_cmp_epi8_mask::<_MM_CMPINT_EQ>(cast(*block), byte)
+        }
+        #[inline(always)]
+        fn both(self, a: u64, b: u64) -> u64 {
+            a & b
+        }
+        #[inline(always)]
+        fn tally(self) -> u64 {
+            0
+        }
+        #[inline(always)]
+        fn count(self, tally: u64, b: u64) -> u64 {
+            tally + u64::from(b.count_ones())
+        }
+        #[inline(always)]
+        fn total(self, tally: u64) -> u64 {
+            tally
+        }
+
+        #[inline(always)]
+        fn counts_bits(self) -> bool {
+            is_x86_feature_detected!("avx512vpopcntdq")
+        }
+        #[inline(always)]
+        fn bit_planes(self, block: &[u8; BLOCK]) -> [u64; 4] {
+            let (avx512f, avx512bw) = (self.0.avx512f, self.0.avx512bw);
+            each!(I in 4 => avx512bw._mm512_test_epi8_mask(cast(*block), avx512f._mm512_set1_epi8(1 << I)))
+        }
+        #[inline(always)]
+        fn count_pairs(self, counts: &mut [[u64; 8]], classes: usize, a: &[Bits; 4], b: &[Bits; 4]) {
+            assert!(self.counts_bits(), "asked before");
+            // SAFETY: the token and the assertion prove that the CPU has the features.
+            unsafe { count_pairs(counts, classes, a, b) };
         }
 
         #[inline(always)]
@@ -180,6 +210,43 @@ macro_rules! arithmetic {
             n + self.eq(a, b).count_ones() as i32
         }
     };
+}
+
+/// [`Bits`] in registers.
+type BitRegisters = [__m512i; BITS_BLOCKS / 8];
+
+/// See [`Lanes::count_pairs`].
+#[target_feature(enable = "avx512f,avx512vpopcntdq")]
+fn count_pairs(counts: &mut [[u64; 8]], classes: usize, a: &[Bits; 4], b: &[Bits; 4]) {
+    let mut of_b = [[_mm512_setzero_si512(); BITS_BLOCKS / 8]; 16];
+    for (class, of_b) in of_b[..classes].iter_mut().enumerate() {
+        *of_b = voxels_of(b, class);
+    }
+    for (class, counts) in counts.chunks_exact_mut(classes).enumerate() {
+        let of_a = voxels_of(a, class);
+        for (count, of_b) in counts.iter_mut().zip(&of_b) {
+            let mut total: __m512i = cast(*count);
+            for (a, b) in of_a.iter().zip(of_b) {
+                total = _mm512_add_epi64(total, _mm512_popcnt_epi64(_mm512_and_si512(*a, *b)));
+            }
+            *count = cast(total);
+        }
+    }
+}
+
+/// The voxels of a class.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn voxels_of(planes: &[Bits; 4], class: usize) -> BitRegisters {
+    let mut voxels = [_mm512_set1_epi64(-1); BITS_BLOCKS / 8];
+    for (bit, &plane) in planes.iter().enumerate() {
+        let plane: BitRegisters = cast(plane);
+        let flip = _mm512_set1_epi64((class as i64 >> bit & 1) - 1);
+        for (voxels, plane) in voxels.iter_mut().zip(plane) {
+            *voxels = _mm512_and_si512(*voxels, _mm512_xor_si512(plane, flip));
+        }
+    }
+    voxels
 }
 
 /// Asks for the register, and leaves it as it is.

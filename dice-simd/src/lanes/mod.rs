@@ -138,16 +138,30 @@ pub(crate) trait Lanes: Copy {
         block.iter().fold(0, |greatest, &byte| byte.max(greatest)) > limit
     }
 
-    /// How many of the bytes equal `byte`; of at most 255 blocks.
+    /// A truth value for each byte of a block.
+    type B: Copy;
+    /// How often each byte's truth value was true, or all together: at most 255 times each.
+    type T: Copy;
+    fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> Self::B;
+    fn both(self, a: Self::B, b: Self::B) -> Self::B;
+    fn tally(self) -> Self::T;
+    fn count(self, tally: Self::T, b: Self::B) -> Self::T;
+    fn total(self, tally: Self::T) -> u64;
+
+    /// Whether the two methods below are there.
     #[inline(always)]
-    fn count_bytes(self, blocks: &[[u8; BLOCK]], byte: u8) -> u64 {
-        let mut counts = [0_u8; BLOCK];
-        for block in blocks {
-            for (count, &other) in counts.iter_mut().zip(block) {
-                *count += u8::from(other == byte);
-            }
-        }
-        counts.iter().map(|&count| u64::from(count)).sum()
+    fn counts_bits(self) -> bool {
+        false
+    }
+    /// The low four bits of each byte, by significance.
+    #[inline(always)]
+    fn bit_planes(self, _block: &[u8; BLOCK]) -> [u64; 4] {
+        unreachable!("this level does not count bits")
+    }
+    /// Adds to `counts`, `[a][b]`, how many voxels have class a in `a` and class b in `b`, in any word of eight.
+    #[inline(always)]
+    fn count_pairs(self, _counts: &mut [[u64; 8]], _classes: usize, _a: &[Bits; 4], _b: &[Bits; 4]) {
+        unreachable!("this level does not count bits")
     }
 
     /// Two numbers of each of sixteen voxels that lie side by side: a vector per number.
@@ -210,6 +224,40 @@ pub(crate) trait Lanes: Copy {
         *to = lanes.map(|x| f16::from_f32(x.to_f64() as f32));
     }
 }
+
+/// A bit for each voxel of [`BITS_BLOCKS`] blocks.
+pub(crate) type Bits = [[u64; 8]; BITS_BLOCKS / 8];
+/// See [`Bits`].
+pub(crate) const BITS_BLOCKS: usize = 32;
+
+/// The truth values of bytes as bytes of 0 and 1, for levels whose compiler makes the best of it.
+macro_rules! bytes_as_truth_values {
+    () => {
+        type B = [u8; BLOCK];
+        type T = [u8; BLOCK];
+        #[inline(always)]
+        fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> [u8; BLOCK] {
+            block.map(|other| u8::from(other == byte))
+        }
+        #[inline(always)]
+        fn both(self, a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+            std::array::from_fn(|i| a[i] & b[i])
+        }
+        #[inline(always)]
+        fn tally(self) -> [u8; BLOCK] {
+            [0; BLOCK]
+        }
+        #[inline(always)]
+        fn count(self, tally: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+            std::array::from_fn(|i| tally[i] + b[i])
+        }
+        #[inline(always)]
+        fn total(self, tally: [u8; BLOCK]) -> u64 {
+            tally.iter().map(|&count| u64::from(count)).sum()
+        }
+    };
+}
+use bytes_as_truth_values;
 
 /// Four numbers.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

@@ -7,9 +7,10 @@ use std::marker::PhantomData;
 use half::{bf16, f16};
 use pulp::cast;
 
-use super::{LANES, Lanes, each, quarter};
+use super::{LANES, Lanes, bytes_as_truth_values, each, quarter};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
+use crate::tile::BLOCK;
 
 /// The NEON level; the token proves that the CPU has it.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +46,7 @@ macro_rules! arithmetic {
         /// All bits of a lane set, or none.
         type M = [$mask; $count];
         type N = I;
+        bytes_as_truth_values!();
 
         #[inline(always)]
         fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {

@@ -8,9 +8,10 @@ use std::marker::PhantomData;
 
 use wide::{f32x8, f64x4, i32x8};
 
-use super::{LANES, Lanes};
+use super::{LANES, Lanes, bytes_as_truth_values};
 use crate::dispatch::Kernel;
 use crate::real::Real;
+use crate::tile::BLOCK;
 
 /// The portable level.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +33,7 @@ macro_rules! portable_lanes {
             /// All bits of a lane set, or none.
             type M = [$vector; $count];
             type N = Self::I;
+            bytes_as_truth_values!();
 
             #[inline(never)]
             fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {

@@ -3,9 +3,10 @@
 use std::array::from_fn;
 use std::marker::PhantomData;
 
-use super::{LANES, Lanes};
+use super::{LANES, Lanes, bytes_as_truth_values};
 use crate::dispatch::Kernel;
 use crate::real::Real;
+use crate::tile::BLOCK;
 
 /// The scalar level.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +24,7 @@ impl<R: Real> Lanes for Scalar<R> {
     type I = [i32; LANES];
     type M = [bool; LANES];
     type N = Self::I;
+    bytes_as_truth_values!();
 
     #[inline(never)]
     fn call<K: Kernel<R = R>>(self, kernel: K) -> K::Output {

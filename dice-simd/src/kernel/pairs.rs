@@ -1,0 +1,165 @@
+//! How often each pair of byte labels occurs.
+//!
+//! Up to four classes each pair is looked for. Up to sixteen, a CPU that counts bits by the register does so: the voxels of
+//! each class become a set of bits, and the common bits of two sets are counted. Else a table counts voxel by voxel.
+
+use crate::lanes::{BITS_BLOCKS, Lanes};
+use crate::tile::BLOCK;
+
+/// The most classes whose labels are bytes.
+pub(super) const BYTE_CLASSES: usize = 256;
+/// The most classes of which a pair fits into a byte.
+const NIBBLE_CLASSES: usize = 16;
+/// Tables that take turns: a voxel need not wait for the count of its neighbour, which is of the same class as a rule.
+const TURNS: usize = 8;
+/// Blocks that are counted together. While they are, memory brings the next ones.
+pub(super) const TOGETHER: usize = BITS_BLOCKS;
+
+/// Counts pairs of labels.
+pub(super) struct Pairs {
+    classes: usize,
+    /// Whether bits are counted: per pair, the words of a register.
+    bits: Option<Box<[[u64; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES]>>,
+}
+
+impl Pairs {
+    pub(super) fn new<L: Lanes>(lanes: L, classes: usize) -> Self {
+        let bits = (5..=NIBBLE_CLASSES).contains(&classes) && lanes.counts_bits();
+        Self { classes, bits: bits.then(|| Box::new([[0; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES])) }
+    }
+
+    /// Counts at most [`TOGETHER`] blocks of labels, all of which are classes, in `counts`, `[truth][prediction]`, or keeps
+    /// the counts until [`flush`](Self::flush).
+    #[inline(always)]
+    pub(super) fn count<L: Lanes>(
+        &mut self,
+        lanes: L,
+        truth: &[[u8; BLOCK]],
+        prediction: &[[u8; BLOCK]],
+        counts: &mut [u64],
+    ) {
+        for (truth, prediction) in truth.iter().zip(prediction) {
+            lanes.prefetch(truth.as_ptr().wrapping_add(TOGETHER * BLOCK));
+            lanes.prefetch(prediction.as_ptr().wrapping_add(TOGETHER * BLOCK));
+        }
+        let classes = self.classes;
+        match (classes, &mut self.bits) {
+            (2, _) => count_each::<L, 2>(lanes, truth, prediction, counts),
+            (3, _) => count_each::<L, 3>(lanes, truth, prediction, counts),
+            (4, _) => count_each::<L, 4>(lanes, truth, prediction, counts),
+            (_, Some(words)) if truth.len() == TOGETHER => count_bits(lanes, truth, prediction, classes, words),
+            _ if classes <= NIBBLE_CLASSES => count_nibbles(truth, prediction, classes, counts),
+            _ => count_bytes(truth, prediction, classes, counts),
+        }
+    }
+
+    /// Brings what was kept to `counts`.
+    pub(super) fn flush(&mut self, counts: &mut [u64]) {
+        if let Some(words) = &mut self.bits {
+            for (count, words) in counts.iter_mut().zip(&mut words[..self.classes * self.classes]) {
+                *count += words.iter().sum::<u64>();
+                *words = [0; 8];
+            }
+        }
+    }
+}
+
+/// Looks for each pair of classes but the first, and for each class but the first; the rest follows.
+#[inline(always)]
+fn count_each<L: Lanes, const CLASSES: usize>(
+    lanes: L,
+    truth: &[[u8; BLOCK]],
+    prediction: &[[u8; BLOCK]],
+    counts: &mut [u64],
+) {
+    let mut tallies = [[lanes.tally(); CLASSES]; CLASSES];
+    for (truth, prediction) in truth.iter().zip(prediction) {
+        // The place of the first class is that of any class.
+        let mut is_predicted = [lanes.equal_bytes(prediction, 0); CLASSES];
+        for class in 1..CLASSES {
+            is_predicted[class] = lanes.equal_bytes(prediction, class as u8);
+            tallies[0][class] = lanes.count(tallies[0][class], is_predicted[class]);
+        }
+        for class in 1..CLASSES {
+            let is_true = lanes.equal_bytes(truth, class as u8);
+            tallies[class][0] = lanes.count(tallies[class][0], is_true);
+            for predicted in 1..CLASSES {
+                let both = lanes.both(is_true, is_predicted[predicted]);
+                tallies[class][predicted] = lanes.count(tallies[class][predicted], both);
+            }
+        }
+    }
+    let mut found = [[0_u64; CLASSES]; CLASSES];
+    found[0][0] = (truth.len() * BLOCK) as u64;
+    for truth in 0..CLASSES {
+        for prediction in 0..CLASSES {
+            if truth + prediction > 0 {
+                found[truth][prediction] = lanes.total(tallies[truth][prediction]);
+            }
+        }
+    }
+    for row in &mut found {
+        row[0] -= row[1..].iter().sum::<u64>();
+    }
+    for prediction in 0..CLASSES {
+        found[0][prediction] -= found[1..].iter().map(|row| row[prediction]).sum::<u64>();
+    }
+    for (count, found) in counts.iter_mut().zip(found.as_flattened()) {
+        *count += found;
+    }
+}
+
+/// Counts the voxels that two sets of bits have in common, of each true and each predicted class.
+#[inline(always)]
+fn count_bits<L: Lanes>(
+    lanes: L,
+    truth: &[[u8; BLOCK]],
+    prediction: &[[u8; BLOCK]],
+    classes: usize,
+    words: &mut [[u64; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES],
+) {
+    let mut planes = [[[[0; 8]; TOGETHER / 8]; 4]; 2];
+    for (i, (truth, prediction)) in truth.iter().zip(prediction).enumerate() {
+        let bits = [lanes.bit_planes(truth), lanes.bit_planes(prediction)];
+        for (planes, bits) in planes.iter_mut().zip(bits) {
+            for (plane, bits) in planes.iter_mut().zip(bits) {
+                plane[i / 8][i % 8] = bits;
+            }
+        }
+    }
+    lanes.count_pairs(&mut words[..classes * classes], classes, &planes[0], &planes[1]);
+}
+
+/// Counts voxel by voxel in tables of bytes.
+#[inline(always)]
+fn count_nibbles(truth: &[[u8; BLOCK]], prediction: &[[u8; BLOCK]], classes: usize, counts: &mut [u64]) {
+    let mut tables = [[0_u32; NIBBLE_CLASSES * NIBBLE_CLASSES]; TURNS];
+    for (truth, prediction) in truth.iter().zip(prediction) {
+        let mut pairs = [0; BLOCK];
+        for (pair, (truth, prediction)) in pairs.iter_mut().zip(truth.iter().zip(prediction)) {
+            *pair = truth << 4 | prediction;
+        }
+        for pairs in pairs.as_chunks::<TURNS>().0 {
+            for (table, &pair) in tables.iter_mut().zip(pairs) {
+                table[usize::from(pair)] += 1;
+            }
+        }
+    }
+    for truth in 0..classes {
+        for prediction in 0..classes {
+            let found: u32 = tables.iter().map(|table| table[truth << 4 | prediction]).sum();
+            counts[truth * classes + prediction] += u64::from(found);
+        }
+    }
+}
+
+/// Counts voxel by voxel; tables of all pairs take turns in `counts`.
+#[inline(always)]
+fn count_bytes(truth: &[[u8; BLOCK]], prediction: &[[u8; BLOCK]], classes: usize, counts: &mut [u64]) {
+    let table = classes * classes;
+    for (truth, prediction) in truth.iter().zip(prediction) {
+        for (i, (&truth, &prediction)) in truth.iter().zip(prediction).enumerate() {
+            counts[i % super::confusion::TURNS * table + usize::from(truth) * classes + usize::from(prediction)] += 1;
+        }
+    }
+}
