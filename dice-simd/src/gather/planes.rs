@@ -150,7 +150,7 @@ impl<'s, E: Element> Rows<'s, E> {
         let first =
             first.wrapping_offset(stride * plane as isize).wrapping_add(block * BLOCK + vector * LANES).cast::<u8>();
         let bytes = LANES * size_of::<E>();
-        if vector * bytes % LINE == 0 {
+        if (vector * bytes).is_multiple_of(LINE) {
             for offset in (0..bytes).step_by(LINE) {
                 lanes.prefetch(first.wrapping_add(offset));
             }
