@@ -1,14 +1,13 @@
 //! Hard overlap: how often each class was taken for which.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::error::Error;
 
 /// The exact numbers of voxels per sample, true class and predicted class.
 ///
-/// Tables of parts of a problem [merge](Self::merge) in any order.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Tables of parts of a problem [merge](Self::merge) in any order. By default it is the table of no sample.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Confusion {
     samples: usize,
     classes: usize,
@@ -18,7 +17,16 @@ pub struct Confusion {
 impl Confusion {
     /// A table of zeros.
     pub fn new(samples: usize, classes: usize) -> Self {
-        Self { samples, classes, counts: vec![0; samples * classes * classes] }
+        let mut table = Self::default();
+        table.reset(samples, classes);
+        table
+    }
+
+    /// Makes it a table of zeros, reusing the buffer.
+    pub fn reset(&mut self, samples: usize, classes: usize) {
+        self.counts.clear();
+        self.counts.resize(samples * classes * classes, 0);
+        (self.samples, self.classes) = (samples, classes);
     }
 
     /// The number of samples.

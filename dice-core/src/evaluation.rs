@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::error::Error;
-use crate::statistics::{Request, Statistics, Sum};
+use crate::statistics::{Request, Sum};
 
 /// The derivative of a loss with respect to the sums of the statistics: ∂L/∂I, ∂L/∂S, … per group and class.
 ///
-/// Rows are groups: one per sample, or a single one that every sample shares.
-#[derive(Debug, Clone, PartialEq)]
+/// Rows are groups: one per sample, or a single one that every sample shares. By default it has none.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Cotangent {
     request: Request,
     rows: usize,
@@ -22,8 +22,16 @@ pub struct Cotangent {
 impl Cotangent {
     /// Zeros for `rows` groups, of a loss with `values` values (1, or one per row).
     pub fn new(request: Request, rows: usize, classes: usize, values: usize) -> Self {
-        let derivatives = alloc::vec![0.0; rows * classes * request.sums.len()];
-        Self { request, rows, classes, values, derivatives }
+        let mut cotangent = Self::default();
+        cotangent.reset(request, rows, classes, values);
+        cotangent
+    }
+
+    /// Makes it one of zeros, see [`new`](Self::new), reusing the buffer.
+    pub fn reset(&mut self, request: Request, rows: usize, classes: usize, values: usize) {
+        self.derivatives.clear();
+        self.derivatives.resize(rows * classes * request.sums.len(), 0.0);
+        (self.request, self.rows, self.classes, self.values) = (request, rows, classes, values);
     }
 
     /// What the statistics were made for.
@@ -149,8 +157,9 @@ pub struct ClassReport {
     pub share: f64,
 }
 
-/// Value, report and derivative of a loss.
-#[derive(Debug, Clone, PartialEq)]
+/// Value, report and derivative of a loss. By default it is empty, to be filled by
+/// [`LossHead::evaluate_into`](crate::LossHead::evaluate_into).
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evaluation {
     /// The loss: one number for a mean or a sum, else one per group.
     pub values: Vec<f64>,
@@ -161,12 +170,6 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// An evaluation to be filled by [`LossHead::evaluate_into`](crate::LossHead::evaluate_into).
-    pub fn new(statistics: &Statistics) -> Self {
-        let cotangent = Cotangent::new(statistics.request(), 0, statistics.classes(), 0);
-        Self { values: Vec::new(), classes: Vec::new(), cotangent }
-    }
-
     /// The loss; the sum of the values if there are several.
     pub fn value(&self) -> f64 {
         self.values.iter().sum()
@@ -180,9 +183,6 @@ impl Evaluation {
         self.values.resize(values, 0.0);
         self.classes.clear();
         self.classes.resize(rows * classes, nothing);
-        let cotangent = &mut self.cotangent;
-        cotangent.derivatives.clear();
-        cotangent.derivatives.resize(rows * classes * request.sums.len(), 0.0);
-        (cotangent.request, cotangent.rows, cotangent.classes, cotangent.values) = (request, rows, classes, values);
+        self.cotangent.reset(request, rows, classes, values);
     }
 }

@@ -44,7 +44,7 @@ pub trait LossHead {
     /// # Errors
     /// As [`evaluate_into`](Self::evaluate_into).
     fn evaluate(&self, statistics: &Statistics) -> Result<Evaluation, Error> {
-        let mut evaluation = Evaluation::new(statistics);
+        let mut evaluation = Evaluation::default();
         self.evaluate_into(statistics, &mut evaluation)?;
         Ok(evaluation)
     }

@@ -1,6 +1,5 @@
 //! The sums over the voxels that a head needs: what step 1 makes and step 2 reads.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::accumulator::{self, WORDS, Words};
@@ -59,8 +58,8 @@ impl Sums {
     }
 }
 
-/// What a head needs of the statistics pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a head needs of the statistics pass; by default no sums at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Request {
     /// How logits become probabilities.
     pub activation: Activation,
@@ -88,8 +87,8 @@ pub enum Group {
 ///
 /// Tables of parts of a problem [merge](Self::merge) to the table of the whole, in any order to the same bits, as long
 /// as the parts are cut at tile bounds. The words are `i64`s that add: an all-reduce that sums them merges the tables of
-/// several machines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// several machines. By default it is the table of no sample.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Statistics {
     samples: usize,
     classes: usize,
@@ -101,8 +100,16 @@ pub struct Statistics {
 impl Statistics {
     /// A table of zeros.
     pub fn new(samples: usize, classes: usize, request: Request) -> Self {
-        let words = vec![[0; WORDS]; samples * Self::accumulators_per_sample(classes, request)];
-        Self { samples, classes, request, words }
+        let mut table = Self::default();
+        table.reset(samples, classes, request);
+        table
+    }
+
+    /// Makes it a table of zeros, reusing the buffer.
+    pub fn reset(&mut self, samples: usize, classes: usize, request: Request) {
+        self.words.clear();
+        self.words.resize(samples * Self::accumulators_per_sample(classes, request), [0; WORDS]);
+        (self.samples, self.classes, self.request) = (samples, classes, request);
     }
 
     /// Accumulators per sample: one for the valid weight, then those of the classes.

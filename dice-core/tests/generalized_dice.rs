@@ -741,7 +741,7 @@ fn parameters_that_mean_nothing_are_named() {
     let sums = [[[4.0, 4.0, 3.0], [2.0, 2.0, 1.0], [3.0, 3.0, 2.0]]];
     let statistics = table(Activation::Softmax, &sums);
     let refused = |name: &str, loss: GeneralizedDice, given: f64| {
-        let mut evaluation = Evaluation::new(&statistics);
+        let mut evaluation = Evaluation::default();
         GeneralizedDice::default().evaluate_into(&statistics, &mut evaluation).unwrap();
         let before = evaluation.clone();
         let error = loss.evaluate_into(&statistics, &mut evaluation).unwrap_err();
@@ -867,7 +867,7 @@ fn buffers_are_reused_without_a_trace() {
     let mut poisoned = three.clone();
     poisoned.logits[0] = f64::NAN;
     let one = Volume::random(&mut Random(23), &[1, 2, 5], (-2.0, 2.0), &[0, 1]);
-    let mut kept = Evaluation::new(&one.statistics(&GeneralizedDice::default()));
+    let mut kept = Evaluation::default();
     for volume in [&one, &three, &poisoned, &one, &three] {
         for reduction in REDUCTIONS {
             for (grouping, exclude_background) in [(Grouping::PerSample, false), (Grouping::Batch, true)] {

@@ -3,6 +3,7 @@
 use dice_simd::core::{Dims, Error, Labels};
 use dice_simd::half::{bf16, f16};
 
+use crate::buffers::{Buffers, with_buffers};
 use crate::memory;
 use crate::problem::{LocatedProblem, ProblemStruct};
 use crate::runtime::engine;
@@ -21,7 +22,7 @@ pub unsafe extern "C" fn dice_confusion(
     counts: *mut i64,
     num: usize,
 ) -> i32 {
-    call(|| {
+    let counted = |Buffers { confusion, .. }: &mut Buffers| {
         // SAFETY: the caller vouches for the pointer.
         let mut prediction = unsafe { Located::read(prediction, "prediction") }?;
         // SAFETY: the caller vouches for the pointer.
@@ -46,22 +47,23 @@ pub unsafe extern "C" fn dice_confusion(
         // SAFETY: the caller vouches for the memory.
         let problem = unsafe { problem.for_rank(layout.dims().len()) }?;
         memory::for_confusion(layout.samples(), classes, layout.voxels())?;
-        let confusion = if is_map {
+        if is_map {
             with_element!(prediction, [u8, i8, u16, i16, i32, i64], "", T => {
                 // SAFETY: the caller vouches for the memory.
                 let labels = unsafe { prediction.view::<T>() }.map(Labels::from)?;
-                Ok::<_, Failure>(engine().confusion_of_labels(labels, classes, &problem)?)
+                Ok::<_, Failure>(engine().confusion_of_labels_into(labels, classes, &problem, confusion)?)
             })
         } else {
             with_logits!(prediction, T => {
                 // SAFETY: the caller vouches for the memory.
                 let logits = unsafe { prediction.view::<T>() }?;
-                Ok(engine().confusion(&logits, &problem)?)
+                Ok(engine().confusion_into(&logits, &problem, confusion)?)
             })
         }?;
-        counts.write(&confusion.as_slice().iter().map(|&count| count as i64).collect::<Vec<_>>());
+        counts.write(confusion.as_slice().iter().map(|&count| count as i64));
         Ok(())
-    })
+    };
+    call(|| with_buffers(counted))
 }
 
 /// The axes of a label map as prediction, with a channel axis: it has one if another map has fewer axes, or if its second

@@ -57,10 +57,12 @@ fn number<T: PartialEq>(variants: &[T], variant: &T) -> i32 {
 }
 
 /// A head of the caller's description.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Loss {
     head: GeneralizedDice,
     factor: f64,
+    /// The room of the last class weights.
+    class_weights: Vec<f64>,
 }
 
 impl Loss {
@@ -68,11 +70,15 @@ impl Loss {
     ///
     /// # Safety
     /// `loss` is NULL or points to a `dice_loss` whose pointers are NULL or valid.
-    pub(crate) unsafe fn read(loss: *const LossStruct) -> Result<Self, Failure> {
+    pub(crate) unsafe fn read(&mut self, loss: *const LossStruct) -> Result<(), Failure> {
+        if let ClassWeighting::Fixed(room) = std::mem::take(&mut self.head.weighting) {
+            self.class_weights = room;
+        }
         // SAFETY: the caller vouches for the pointer.
         let loss = unsafe { checked_struct(loss, "loss") }?;
         if loss.num_terms == 0 {
-            return Ok(Self { head: GeneralizedDice::default(), factor: 1.0 });
+            (self.head, self.factor) = (GeneralizedDice::default(), 1.0);
+            return Ok(());
         }
         if loss.term_size != size_of::<Term>() {
             let sentence = format!("loss.term_size is {} where {} is expected", loss.term_size, size_of::<Term>());
@@ -104,11 +110,14 @@ impl Loss {
             let sentence = format!("factor = {:?}: must be 0, or from 1e-30 to 1e30 in absolute value", term.factor);
             return Err(Failure::new(Status::InvalidArgument, sentence));
         }
-        let head = GeneralizedDice {
+        self.head = GeneralizedDice {
             activation: variant(&ACTIVATIONS, term.activation, "activation")?,
             weighting: if term.weighting == FIXED {
                 memory::find(Some(size_of_val(class_weights)), || "the class weights".into())?;
-                ClassWeighting::Fixed(class_weights.to_vec())
+                let mut room = std::mem::take(&mut self.class_weights);
+                room.clear();
+                room.extend_from_slice(class_weights);
+                ClassWeighting::Fixed(room)
             } else {
                 let place = variant(&[0, 1, 2, 3], term.weighting, "weighting")?;
                 weighting[place].clone()
@@ -127,7 +136,8 @@ impl Loss {
                 NonFiniteLoss::Propagate
             },
         };
-        Ok(Self { head, factor: if term.factor == 0.0 { 1.0 } else { term.factor } })
+        self.factor = if term.factor == 0.0 { 1.0 } else { term.factor };
+        Ok(())
     }
 
     /// The rows of the cotangent and the values of the loss, for a table of `samples`.
@@ -136,17 +146,23 @@ impl Loss {
         (rows, if self.head.reduction == Reduction::None { rows } else { 1 })
     }
 
-    /// A cotangent of `samples` × `classes` from its derivatives.
-    pub(crate) fn cotangent(&self, samples: usize, classes: usize, derivatives: &[f64]) -> Result<Cotangent, Failure> {
+    /// Makes `cotangent` that of `samples` × `classes`, from its derivatives.
+    pub(crate) fn read_cotangent(
+        &self,
+        samples: usize,
+        classes: usize,
+        derivatives: &[f64],
+        cotangent: &mut Cotangent,
+    ) -> Result<(), Failure> {
         let (rows, values) = self.rows_and_values(samples);
         let found = derivatives.len();
         let expected = rows.checked_mul(classes).and_then(|n| n.checked_mul(self.request().sums.len()));
         if expected != Some(found) {
             return Err(Error::Length { what: "cotangent", expected: expected.unwrap_or(usize::MAX), found }.into());
         }
-        let mut cotangent = Cotangent::new(self.request(), rows, classes, values);
+        cotangent.reset(self.request(), rows, classes, values);
         cotangent.as_mut_slice().copy_from_slice(derivatives);
-        Ok(cotangent)
+        Ok(())
     }
 }
 

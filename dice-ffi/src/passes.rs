@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use dice_simd::core::accumulator::{self, WORDS, Words};
-use dice_simd::core::{Cotangent, Dims, Error, Evaluation, LossHead, Problem, Statistics};
+use dice_simd::core::{ClassReport, Cotangent, Dims, Error, LossHead, Problem};
 use dice_simd::half::{bf16, f16};
-use dice_simd::{Float, Gradient, TILE_VOXELS};
+use dice_simd::{Float, Gradient, TILE_VOXELS, Workspace};
 
+use crate::buffers::{Buffers, with_buffers};
 use crate::loss::{Loss, LossStruct};
 use crate::memory;
 use crate::problem::{LocatedProblem, ProblemStruct};
@@ -15,10 +16,10 @@ use crate::status::{Failure, Status, call, checked_output, checked_slice, varian
 use crate::tensor::{Element, FLOATS, Located, Tensor, with_element, with_logits};
 
 /// The arguments that every pass has, found but not yet borrowed.
-struct Input {
+struct Input<'l> {
     logits: Located,
     problem: LocatedProblem,
-    loss: Loss,
+    loss: &'l Loss,
 }
 
 /// Where a gradient goes.
@@ -37,23 +38,27 @@ enum Place {
     OnLogits,
 }
 
-type PullBack = unsafe fn(&Input, &Destination, &Problem<'_>, &Cotangent, &[f64], Range<usize>) -> Result<(), Failure>;
+type PullBack =
+    unsafe fn(&Input<'_>, &Destination, &Problem<'_>, &Cotangent, &[f64], Range<usize>) -> Result<(), Failure>;
 
-impl Input {
+impl<'l> Input<'l> {
+    /// Reads the structs, that of the loss to `room`.
+    ///
     /// # Safety
     /// Each pointer is NULL or valid, as are those behind it.
     unsafe fn read(
         logits: *const Tensor,
         problem: *const ProblemStruct,
         loss: *const LossStruct,
+        room: &'l mut Loss,
     ) -> Result<Self, Failure> {
         // SAFETY: the caller vouches for the pointer.
         let logits = unsafe { read_logits(logits) }?;
         // SAFETY: the caller vouches for the pointer.
         let problem = unsafe { LocatedProblem::read(problem) }?;
         // SAFETY: the caller vouches for the pointer.
-        let loss = unsafe { Loss::read(loss) }?;
-        Ok(Self { logits, problem, loss })
+        unsafe { room.read(loss) }?;
+        Ok(Self { logits, problem, loss: room })
     }
 
     /// The problem, which fits the logits, and the voxels of a sample.
@@ -70,15 +75,15 @@ impl Input {
         Ok((problem, 0..layout.voxels()))
     }
 
-    /// The loss of the logits.
+    /// Evaluates the loss of the logits.
     ///
     /// # Safety
     /// As [`problem`](Self::problem).
-    unsafe fn value(&self, problem: &Problem<'_>) -> Result<Evaluation, Failure> {
+    unsafe fn value(&self, problem: &Problem<'_>, workspace: &mut Workspace) -> Result<(), Failure> {
         with_logits!(self.logits, T => {
             // SAFETY: the caller vouches for the memory.
             let logits = unsafe { self.logits.view::<T>() }?;
-            Ok(engine().value(&logits, problem, &self.loss)?)
+            Ok(engine().value_into(&logits, problem, self.loss, workspace)?)
         })
     }
 
@@ -120,7 +125,7 @@ impl Input {
 /// The memory of the inputs is valid and nobody writes to it; that of the gradient is valid and nobody else uses it. No view
 /// of the logits is in use.
 unsafe fn pull_back<T: Element + Float, G: Element + Float<Arithmetic = T::Arithmetic>>(
-    input: &Input,
+    input: &Input<'_>,
     to: &Destination,
     problem: &Problem<'_>,
     cotangent: &Cotangent,
@@ -178,20 +183,23 @@ fn voxels(start: i64, end: i64) -> Result<Range<usize>, Failure> {
     Ok(bound(start)?..bound(end)?)
 }
 
-/// Upstream gradients of a loss of `values` values: one number, or one per value; ones if there are none. A copy, which no
-/// output can overlap.
+/// Makes `copy`, which no output can overlap, the upstream gradients of a loss of `values` values: one number, or one per
+/// value; 1 if there are none.
 ///
 /// # Safety
 /// As [`checked_slice`].
-unsafe fn upstream(upstream: *const f64, len: usize, values: usize) -> Result<Vec<f64>, Failure> {
+unsafe fn read_upstream(upstream: *const f64, len: usize, values: usize, copy: &mut Vec<f64>) -> Result<(), Failure> {
+    copy.clear();
     if upstream.is_null() && len == 0 {
-        return Ok(vec![1.0]);
+        copy.push(1.0);
+        return Ok(());
     }
     if len != 1 && len != values {
         return Err(Error::Length { what: "upstream", expected: values, found: len }.into());
     }
     // SAFETY: the caller vouches for the numbers.
-    Ok(unsafe { checked_slice(upstream, len, "upstream") }?.to_vec())
+    copy.extend_from_slice(unsafe { checked_slice(upstream, len, "upstream") }?);
+    Ok(())
 }
 
 /// See `dice.h`.
@@ -206,17 +214,18 @@ pub extern "C" fn dice_tile_voxels() -> i64 {
 /// Each pointer is NULL or valid, as are those behind it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dice_statistics_len(logits: *const Tensor, loss: *const LossStruct, num: *mut usize) -> i32 {
-    call(|| {
+    let measured = |Buffers { loss: kept, .. }: &mut Buffers| {
         // SAFETY: the caller vouches for the pointer.
         let logits = unsafe { read_logits(logits) }?;
         // SAFETY: the caller vouches for the pointer.
-        let loss = unsafe { Loss::read(loss) }?;
+        unsafe { kept.read(loss) }?;
         // SAFETY: the caller vouches for the pointer.
         let num = unsafe { checked_output(num, 1, 1, "num") }?;
         let (samples, classes) = extents(&logits)?;
-        num.write(&[table_len(&loss, samples, classes)?]);
+        num.write([table_len(kept, samples, classes)?].into_iter());
         Ok(())
-    })
+    };
+    call(|| with_buffers(measured))
 }
 
 /// See `dice.h`.
@@ -232,7 +241,7 @@ pub unsafe extern "C" fn dice_statistics(
     num: usize,
 ) -> i32 {
     // SAFETY: as the caller vouches.
-    call(|| unsafe { statistics(logits, problem, loss, None, table, num) })
+    call(|| with_buffers(|buffers| unsafe { statistics(buffers, logits, problem, loss, None, table, num) }))
 }
 
 /// See `dice.h`.
@@ -249,13 +258,17 @@ pub unsafe extern "C" fn dice_statistics_range(
     table: *mut i64,
     num: usize,
 ) -> i32 {
-    // SAFETY: as the caller vouches.
-    call(|| unsafe { statistics(logits, problem, loss, Some(voxels(start, end)?), table, num) })
+    call(|| {
+        let voxels = Some(voxels(start, end)?);
+        // SAFETY: as the caller vouches.
+        with_buffers(|buffers| unsafe { statistics(buffers, logits, problem, loss, voxels, table, num) })
+    })
 }
 
 /// # Safety
 /// As [`dice_statistics`].
 unsafe fn statistics(
+    Buffers { loss: kept, workspace: Workspace { statistics, .. }, .. }: &mut Buffers,
     logits: *const Tensor,
     problem: *const ProblemStruct,
     loss: *const LossStruct,
@@ -264,19 +277,19 @@ unsafe fn statistics(
     num: usize,
 ) -> Result<(), Failure> {
     // SAFETY: the caller vouches for the pointers.
-    let mut input = unsafe { Input::read(logits, problem, loss) }?;
+    let mut input = unsafe { Input::read(logits, problem, loss, kept) }?;
     let (samples, classes) = extents(&input.logits)?;
     // SAFETY: the caller vouches for the buffer.
-    let table = unsafe { checked_output(table, num, table_len(&input.loss, samples, classes)?, "table") }?;
+    let table = unsafe { checked_output(table, num, table_len(input.loss, samples, classes)?, "table") }?;
     // SAFETY: the caller vouches for the memory.
     let (problem, all_voxels) = unsafe { input.problem() }?;
     let voxels = voxels.unwrap_or(all_voxels);
-    let statistics = with_logits!(input.logits, T => {
+    with_logits!(input.logits, T => {
         // SAFETY: the caller vouches for the memory.
         let logits = unsafe { input.logits.view::<T>() }?;
-        Ok::<_, Failure>(engine().statistics_range(&logits, &problem, input.loss.request(), voxels)?)
+        Ok::<_, Failure>(engine().statistics_into(&logits, &problem, input.loss.request(), voxels, statistics)?)
     })?;
-    table.write(statistics.as_limbs());
+    table.write(statistics.as_limbs().iter().copied());
     Ok(())
 }
 
@@ -339,11 +352,11 @@ pub unsafe extern "C" fn dice_evaluation_len(
     num_cotangent: *mut usize,
     num_reports: *mut usize,
 ) -> i32 {
-    call(|| {
+    let measured = |Buffers { loss: kept, .. }: &mut Buffers| {
         // SAFETY: the caller vouches for the pointer.
-        let loss = unsafe { Loss::read(loss) }?;
+        unsafe { kept.read(loss) }?;
         let (samples, classes) = table_extents(samples, classes)?;
-        let lens = evaluation_lens(&loss, samples, classes)?;
+        let lens = evaluation_lens(kept, samples, classes)?;
         let outputs = [(num_values, "num_values"), (num_cotangent, "num_cotangent"), (num_reports, "num_reports")];
         let wanted = |(pointer, what): (*mut usize, _)| {
             // SAFETY: the caller vouches for the pointer.
@@ -352,10 +365,11 @@ pub unsafe extern "C" fn dice_evaluation_len(
         // All are checked before the first is written.
         let outputs = [wanted(outputs[0])?, wanted(outputs[1])?, wanted(outputs[2])?];
         for (output, len) in outputs.into_iter().zip(lens) {
-            output.into_iter().for_each(|output| output.write(&[len]));
+            output.into_iter().for_each(|output| output.write([len].into_iter()));
         }
         Ok(())
-    })
+    };
+    call(|| with_buffers(measured))
 }
 
 /// `dice_class_report`.
@@ -368,6 +382,12 @@ pub struct Report {
     weight: f64,
     dice: f64,
     share: f64,
+}
+
+impl From<&ClassReport> for Report {
+    fn from(&ClassReport { target, prediction, intersection, weight, dice, share }: &ClassReport) -> Self {
+        Self { target, prediction, intersection, weight, dice, share }
+    }
 }
 
 /// See `dice.h`.
@@ -388,17 +408,17 @@ pub unsafe extern "C" fn dice_loss_evaluate(
     reports: *mut Report,
     num_reports: usize,
 ) -> i32 {
-    call(|| {
+    let evaluated = |Buffers { loss: kept, workspace, .. }: &mut Buffers| {
         // SAFETY: the caller vouches for the pointer.
-        let loss = unsafe { Loss::read(loss) }?;
+        unsafe { kept.read(loss) }?;
         let (samples, classes) = table_extents(samples, classes)?;
-        let expected = table_len(&loss, samples, classes)?;
+        let expected = table_len(kept, samples, classes)?;
         // SAFETY: the caller vouches for the buffer.
         let words = unsafe { checked_slice(table, num, "table") }?;
         if num != expected {
             return Err(Error::Length { what: "table", expected, found: num }.into());
         }
-        let [expected_values, expected_cotangent, expected_reports] = evaluation_lens(&loss, samples, classes)?;
+        let [expected_values, expected_cotangent, expected_reports] = evaluation_lens(kept, samples, classes)?;
         // An output that is not wanted has length 0.
         let wanted =
             |pointer_is_null: bool, len: usize, expected| if pointer_is_null && len == 0 { 0 } else { expected };
@@ -413,33 +433,23 @@ pub unsafe extern "C" fn dice_loss_evaluate(
         let reports = unsafe { checked_output(reports, num_reports, expected, "reports") }?;
 
         memory::for_evaluation(samples, classes)?;
-        let mut statistics = Statistics::new(samples, classes, loss.request());
+        let Workspace { statistics, evaluation } = workspace;
+        statistics.reset(samples, classes, kept.request());
         statistics.as_mut_limbs().copy_from_slice(words);
         statistics.normalise();
-        let evaluation = loss.evaluate(&statistics)?;
-        let made: Vec<Report> = evaluation
-            .classes
-            .iter()
-            .map(|class| Report {
-                target: class.target,
-                prediction: class.prediction,
-                intersection: class.intersection,
-                weight: class.weight,
-                dice: class.dice,
-                share: class.share,
-            })
-            .collect();
+        kept.evaluate_into(statistics, evaluation)?;
         if num_values > 0 {
-            values.write(&evaluation.values);
+            values.write(evaluation.values.iter().copied());
         }
         if num_cotangent > 0 {
-            cotangent.write(evaluation.cotangent.as_slice());
+            cotangent.write(evaluation.cotangent.as_slice().iter().copied());
         }
         if num_reports > 0 {
-            reports.write(&made);
+            reports.write(evaluation.classes.iter().map(Report::from));
         }
         Ok(())
-    })
+    };
+    call(|| with_buffers(evaluated))
 }
 
 /// See `dice.h`.
@@ -459,8 +469,9 @@ pub unsafe extern "C" fn dice_pullback(
     gradient: *const Tensor,
 ) -> i32 {
     let (cotangent, upstream) = ((cotangent, num_cotangent), (upstream, num_upstream));
+    let to = (mode, gradient);
     // SAFETY: as the caller vouches.
-    call(|| unsafe { pullback(logits, problem, loss, cotangent, upstream, None, (mode, gradient)) })
+    call(|| with_buffers(|buffers| unsafe { pullback(buffers, logits, problem, loss, cotangent, upstream, None, to) }))
 }
 
 /// See `dice.h`.
@@ -482,37 +493,41 @@ pub unsafe extern "C" fn dice_pullback_range(
     gradient: *const Tensor,
 ) -> i32 {
     let (cotangent, upstream) = ((cotangent, num_cotangent), (upstream, num_upstream));
-    // SAFETY: as the caller vouches.
-    call(|| unsafe {
-        pullback(logits, problem, loss, cotangent, upstream, Some(voxels(start, end)?), (mode, gradient))
+    let to = (mode, gradient);
+    call(|| {
+        let voxels = Some(voxels(start, end)?);
+        // SAFETY: as the caller vouches.
+        with_buffers(|buffers| unsafe { pullback(buffers, logits, problem, loss, cotangent, upstream, voxels, to) })
     })
 }
 
 /// # Safety
 /// As [`dice_pullback`].
+#[expect(clippy::too_many_arguments, reason = "those of the entry points")]
 unsafe fn pullback(
+    Buffers { loss: kept, cotangent: derivatives, upstream: copy, .. }: &mut Buffers,
     logits: *const Tensor,
     problem: *const ProblemStruct,
     loss: *const LossStruct,
     (cotangent, num_cotangent): (*const f64, usize),
-    (upstream_numbers, num_upstream): (*const f64, usize),
+    (upstream, num_upstream): (*const f64, usize),
     voxels: Option<Range<usize>>,
     (mode, gradient): (i32, *const Tensor),
 ) -> Result<(), Failure> {
     // SAFETY: the caller vouches for the pointers.
-    let mut input = unsafe { Input::read(logits, problem, loss) }?;
+    let mut input = unsafe { Input::read(logits, problem, loss, kept) }?;
     let (samples, classes) = extents(&input.logits)?;
     // SAFETY: the caller vouches for the memory.
     let (problem, all_voxels) = unsafe { input.problem() }?;
     // SAFETY: the caller vouches for the buffer.
-    let derivatives = unsafe { checked_slice(cotangent, num_cotangent, "cotangent") }?;
-    let cotangent = input.loss.cotangent(samples, classes, derivatives)?;
+    let numbers = unsafe { checked_slice(cotangent, num_cotangent, "cotangent") }?;
+    input.loss.read_cotangent(samples, classes, numbers, derivatives)?;
     // SAFETY: the caller vouches for the buffer.
-    let upstream = unsafe { upstream(upstream_numbers, num_upstream, cotangent.values()) }?;
+    unsafe { read_upstream(upstream, num_upstream, derivatives.values(), copy) }?;
     // SAFETY: the caller vouches for the pointer.
     let to = unsafe { input.destination(mode, gradient) }?;
     // SAFETY: the caller vouches for the memory; there is no view of the logits.
-    unsafe { (to.pull_back)(&input, &to, &problem, &cotangent, &upstream, voxels.unwrap_or(all_voxels)) }
+    unsafe { (to.pull_back)(&input, &to, &problem, derivatives, copy, voxels.unwrap_or(all_voxels)) }
 }
 
 /// See `dice.h`.
@@ -527,18 +542,20 @@ pub unsafe extern "C" fn dice_value(
     values: *mut f64,
     num_values: usize,
 ) -> i32 {
-    call(|| {
+    let valued = |Buffers { loss: kept, workspace, .. }: &mut Buffers| {
         // SAFETY: the caller vouches for the pointers.
-        let mut input = unsafe { Input::read(logits, problem, loss) }?;
+        let mut input = unsafe { Input::read(logits, problem, loss, kept) }?;
         let (_, expected) = input.loss.rows_and_values(extents(&input.logits)?.0);
         // SAFETY: the caller vouches for the buffer.
         let values = unsafe { checked_output(values, num_values, expected, "values") }?;
         // SAFETY: the caller vouches for the memory.
         let (problem, _) = unsafe { input.problem() }?;
         // SAFETY: the caller vouches for the memory.
-        values.write(&unsafe { input.value(&problem) }?.values);
+        unsafe { input.value(&problem, workspace) }?;
+        values.write(workspace.evaluation.values.iter().copied());
         Ok(())
-    })
+    };
+    call(|| with_buffers(valued))
 }
 
 /// See `dice.h`.
@@ -550,19 +567,19 @@ pub unsafe extern "C" fn dice_value_and_grad(
     logits: *const Tensor,
     problem: *const ProblemStruct,
     loss: *const LossStruct,
-    upstream_numbers: *const f64,
+    upstream: *const f64,
     num_upstream: usize,
     values: *mut f64,
     num_values: usize,
     mode: i32,
     gradient: *const Tensor,
 ) -> i32 {
-    call(|| {
+    let valued = |Buffers { loss: kept, workspace, upstream: copy, .. }: &mut Buffers| {
         // SAFETY: the caller vouches for the pointers.
-        let mut input = unsafe { Input::read(logits, problem, loss) }?;
+        let mut input = unsafe { Input::read(logits, problem, loss, kept) }?;
         let (_, expected) = input.loss.rows_and_values(extents(&input.logits)?.0);
         // SAFETY: the caller vouches for the buffer.
-        let upstream = unsafe { upstream(upstream_numbers, num_upstream, expected) }?;
+        unsafe { read_upstream(upstream, num_upstream, expected, copy) }?;
         // SAFETY: the caller vouches for the buffer.
         let values = unsafe { checked_output(values, num_values, expected, "values") }?;
         // SAFETY: the caller vouches for the memory.
@@ -570,11 +587,13 @@ pub unsafe extern "C" fn dice_value_and_grad(
         // SAFETY: the caller vouches for the pointer.
         let to = unsafe { input.destination(mode, gradient) }?;
         // SAFETY: the caller vouches for the memory.
-        let evaluation = unsafe { input.value(&problem) }?;
+        unsafe { input.value(&problem, workspace) }?;
+        let Workspace { evaluation, .. } = workspace;
         let checked = Problem { labels_checked: true, ..problem };
         // SAFETY: the caller vouches for the memory; the view of the logits is gone.
-        unsafe { (to.pull_back)(&input, &to, &checked, &evaluation.cotangent, &upstream, voxels) }?;
-        values.write(&evaluation.values);
+        unsafe { (to.pull_back)(&input, &to, &checked, &evaluation.cotangent, copy, voxels) }?;
+        values.write(evaluation.values.iter().copied());
         Ok(())
-    })
+    };
+    call(|| with_buffers(valued))
 }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dice_simd::DefaultFloatMode;
@@ -64,7 +65,7 @@ impl Failure {
         Self { status, sentence: sentence.into(), numbers: NO_NUMBERS }
     }
 
-    pub(crate) fn null(what: &str) -> Self {
+    pub(crate) fn null(what: impl Display) -> Self {
         Self::new(Status::NullPointer, format!("{what} is NULL"))
     }
 
@@ -260,7 +261,7 @@ pub(crate) unsafe fn checked_struct<'a, T: Described>(pointer: *const T, what: &
 ///
 /// # Safety
 /// `pointer` is NULL, misaligned, or points to a `T` that lives as long as `'a`.
-pub(crate) unsafe fn checked_pointer<'a, T>(pointer: *const T, what: &str) -> Result<&'a T, Failure> {
+pub(crate) unsafe fn checked_pointer<'a, T>(pointer: *const T, what: impl Display) -> Result<&'a T, Failure> {
     if pointer.is_null() {
         return Err(Failure::null(what));
     }
@@ -275,12 +276,16 @@ pub(crate) unsafe fn checked_pointer<'a, T>(pointer: *const T, what: &str) -> Re
 ///
 /// # Safety
 /// `pointer` is NULL, misaligned, or points to `len` values that live as long as `'a` and that nobody writes to.
-pub(crate) unsafe fn checked_slice<'a, T>(pointer: *const T, len: usize, what: &str) -> Result<&'a [T], Failure> {
+pub(crate) unsafe fn checked_slice<'a, T>(
+    pointer: *const T,
+    len: usize,
+    what: impl Display,
+) -> Result<&'a [T], Failure> {
     if len == 0 {
         return Ok(&[]);
     }
     // SAFETY: as the caller vouches.
-    unsafe { checked_pointer(pointer, what) }?;
+    unsafe { checked_pointer(pointer, &what) }?;
     if len > isize::MAX as usize / size_of::<T>() {
         return Err(Failure::new(Status::Length, format!("{what}: a length of {len} is impossible")));
     }
@@ -318,13 +323,13 @@ impl<T: Copy> Output<T> {
     /// Fills the buffer.
     ///
     /// # Panics
-    /// If `values` has not the buffer's length.
-    pub(crate) fn write(self, values: &[T]) {
+    /// If there are not as many `values` as the buffer is long.
+    pub(crate) fn write(self, values: impl ExactSizeIterator<Item = T>) {
         assert_eq!(values.len(), self.len, "the length was checked");
-        if self.len > 0 {
-            // SAFETY: `checked_output` found the pointer not NULL and aligned, its caller vouches for `len` values, and
-            // `values` is no memory of the caller's.
-            unsafe { self.pointer.copy_from_nonoverlapping(values.as_ptr(), self.len) };
+        for (place, value) in values.enumerate() {
+            assert!(place < self.len, "an iterator of that length");
+            // SAFETY: `checked_output` found the pointer not NULL and aligned, and its caller vouches for `len` values.
+            unsafe { self.pointer.wrapping_add(place).write(value) };
         }
     }
 }

@@ -160,7 +160,7 @@ impl Located {
             Failure::new(Status::Shape, sentence).numbers(tensor.ndim.into(), -1)
         })?;
         // SAFETY: the caller vouches for `ndim` extents.
-        let dims = unsafe { checked_slice(tensor.shape, rank, &format!("{what}.shape")) }?;
+        let dims = unsafe { checked_slice(tensor.shape, rank, format_args!("{what}.shape")) }?;
         let mut located = Self {
             what,
             dtype,
@@ -184,7 +184,7 @@ impl Located {
             }
         } else {
             // SAFETY: the caller vouches for `ndim` strides.
-            let strides = unsafe { checked_slice(tensor.strides, rank, &format!("{what}.strides")) }?;
+            let strides = unsafe { checked_slice(tensor.strides, rank, format_args!("{what}.strides")) }?;
             for (axis, &stride) in strides.iter().enumerate() {
                 located.strides[axis] = isize::try_from(stride).map_err(|_| {
                     let sentence = format!("{what}: axis {axis} has the impossible stride {stride}");
@@ -227,7 +227,7 @@ impl Located {
         }
         let base = self.first;
         if base.is_null() {
-            return Err(Failure::null(&format!("{what}.data")));
+            return Err(Failure::null(format_args!("{what}.data")));
         }
         let size = self.dtype.size as i128;
         let origin = base.addr() as i128 + i128::from(tensor.byte_offset);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use dice_core::{
     CheckedProblem, Confusion, Cotangent, Dims, Error, Evaluation, Labels, Layout, LossHead, Problem, Request,
-    Statistics, Sum, Target, View, ViewMut,
+    Statistics, Target, View, ViewMut,
 };
 
 use crate::dispatch::Kernel;
@@ -15,12 +15,13 @@ use crate::executor::{Executor, Serial};
 use crate::gather::{FirstBad, LabelMap, NotFinite, Planes, Source, Voxels};
 use crate::isa::{Isa, UnavailableIsa};
 use crate::kernel::{
-    Found, FoundConfusion, LabelCheck, LogitConfusionPass, MapConfusionPass, PullbackPass, Slope, StatisticsPass,
+    Found, FoundConfusion, LabelCheck, LogitConfusionPass, MapConfusionPass, PullbackPass, StatisticsPass,
 };
 use crate::lanes::DefaultFloatMode;
 use crate::real::Real;
 use crate::scatter::{Mode, Sink};
 use crate::tile::{TILE_VOXELS, Tiles};
+use crate::workspace::Workspace;
 
 /// Logits below which a pass stays on the caller's thread: a hand-off to another thread costs more.
 const PARALLEL_FROM: usize = 130_000;
@@ -130,7 +131,25 @@ impl<X: Executor> Engine<X> {
         request: Request,
         voxels: Range<usize>,
     ) -> Result<Statistics, Error> {
-        self.take_statistics::<T::Arithmetic>(Planes::new(logits), problem, request, voxels)
+        let mut statistics = Statistics::default();
+        self.statistics_into(logits, problem, request, voxels, &mut statistics)?;
+        Ok(statistics)
+    }
+
+    /// As [`statistics_range`](Self::statistics_range), reusing the buffer of `statistics`, whatever it holds. After an error
+    /// its sums mean nothing.
+    ///
+    /// # Errors
+    /// As [`statistics_range`](Self::statistics_range).
+    pub fn statistics_into<T: Float>(
+        &self,
+        logits: &View<'_, T>,
+        problem: &Problem<'_>,
+        request: Request,
+        voxels: Range<usize>,
+        statistics: &mut Statistics,
+    ) -> Result<(), Error> {
+        self.take_statistics::<T::Arithmetic>(Planes::new(logits), problem, request, voxels, statistics)
     }
 
     fn take_statistics<R: Real>(
@@ -139,23 +158,20 @@ impl<X: Executor> Engine<X> {
         problem: &Problem<'_>,
         request: Request,
         voxels: Range<usize>,
-    ) -> Result<Statistics, Error> {
+        statistics: &mut Statistics,
+    ) -> Result<(), Error> {
         let layout = *logits.layout();
         let checked = problem.check(&layout)?;
         let tiles = self.tiles(&layout, problem, voxels)?;
         let source = Source::new(logits, checked);
-        let found = Mutex::new(Found {
-            statistics: Statistics::new(layout.samples(), layout.channels(), request),
-            bad: FirstBad::default(),
-            not_finite: NotFinite::default(),
-        });
+        statistics.reset(layout.samples(), layout.channels(), request);
+        let found = Mutex::new(Found { statistics, bad: FirstBad::default(), not_finite: NotFinite::default() });
         let (non_finite, real) = (problem.non_finite, PhantomData::<R>);
         let pass = StatisticsPass { source: &source, tiles: &tiles, request, non_finite, found: &found, real };
         self.run(&layout, &tiles, pass);
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         source.voxels().error(found.bad)?;
-        found.not_finite.error()?;
-        Ok(found.statistics)
+        found.not_finite.error()
     }
 
     /// Step 3: writes the gradient Σ_i upstream_i ∂L_i/∂z with respect to the logits to `gradient`, of the logits' shape and
@@ -257,9 +273,8 @@ impl<X: Executor> Engine<X> {
             source.voxels().error(bad.into_inner().unwrap_or_else(PoisonError::into_inner))?;
         }
         let tiles = self.tiles(&layout, problem, voxels)?;
-        let slopes = slopes::<R>(cotangent, upstream);
-        let activation = cotangent.request().activation;
-        self.run(&layout, &tiles, PullbackPass { source: &source, tiles: &tiles, activation, slopes: &slopes, sink });
+        let real = PhantomData::<R>;
+        self.run(&layout, &tiles, PullbackPass { source: &source, tiles: &tiles, cotangent, upstream, sink, real });
         Ok(())
     }
 
@@ -273,8 +288,26 @@ impl<X: Executor> Engine<X> {
         problem: &Problem<'_>,
         loss: &dyn LossHead,
     ) -> Result<Evaluation, Error> {
+        let mut workspace = Workspace::default();
+        self.value_into(logits, problem, loss, &mut workspace)?;
+        Ok(workspace.evaluation)
+    }
+
+    /// As [`value`](Self::value), in the buffers of `workspace`. After an error they hold nothing of meaning.
+    ///
+    /// # Errors
+    /// As [`value`](Self::value).
+    pub fn value_into<T: Float>(
+        &self,
+        logits: &View<'_, T>,
+        problem: &Problem<'_>,
+        loss: &dyn LossHead,
+        workspace: &mut Workspace,
+    ) -> Result<(), Error> {
+        let Workspace { statistics, evaluation } = workspace;
+        self.statistics_into(logits, problem, loss.request(), 0..logits.layout().voxels(), statistics)?;
         let _mode = DefaultFloatMode::install();
-        loss.evaluate(&self.statistics(logits, problem, loss.request())?)
+        loss.evaluate_into(statistics, evaluation)
     }
 
     /// All three steps: the loss of `logits` and, in `gradient`, the gradient of the (sum of the) loss with respect to them.
@@ -289,10 +322,26 @@ impl<X: Executor> Engine<X> {
         loss: &dyn LossHead,
         gradient: impl Into<Gradient<'a, G>>,
     ) -> Result<Evaluation, Error> {
-        let evaluation = self.value(logits, problem, loss)?;
+        let mut workspace = Workspace::default();
+        self.value_and_grad_into(logits, problem, loss, gradient, &mut workspace)?;
+        Ok(workspace.evaluation)
+    }
+
+    /// As [`value_and_grad`](Self::value_and_grad), in the buffers of `workspace`. After an error they hold nothing of meaning.
+    ///
+    /// # Errors
+    /// As [`value_and_grad`](Self::value_and_grad).
+    pub fn value_and_grad_into<'a, T: Float, G: Float<Arithmetic = T::Arithmetic>>(
+        &self,
+        logits: &View<'_, T>,
+        problem: &Problem<'_>,
+        loss: &dyn LossHead,
+        gradient: impl Into<Gradient<'a, G>>,
+        workspace: &mut Workspace,
+    ) -> Result<(), Error> {
+        self.value_into(logits, problem, loss, workspace)?;
         let checked = Problem { labels_checked: true, ..*problem };
-        self.pullback(logits, &checked, &evaluation.cotangent, &[1.0], gradient)?;
-        Ok(evaluation)
+        self.pullback(logits, &checked, &workspace.evaluation.cotangent, &[1.0], gradient)
     }
 
     /// As [`value_and_grad`](Self::value_and_grad); the gradient takes the place of the logits.
@@ -318,6 +367,22 @@ impl<X: Executor> Engine<X> {
     /// # Errors
     /// Those of [`Problem::check`]; [`Error::DenseTarget`]; [`Error::LabelOutOfRange`] or [`Error::Weight`] (the first).
     pub fn confusion<T: Float>(&self, logits: &View<'_, T>, problem: &Problem<'_>) -> Result<Confusion, Error> {
+        let mut confusion = Confusion::default();
+        self.confusion_into(logits, problem, &mut confusion)?;
+        Ok(confusion)
+    }
+
+    /// As [`confusion`](Self::confusion), reusing the buffer of `confusion`, whatever it holds. After an error its counts mean
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`confusion`](Self::confusion).
+    pub fn confusion_into<T: Float>(
+        &self,
+        logits: &View<'_, T>,
+        problem: &Problem<'_>,
+        confusion: &mut Confusion,
+    ) -> Result<(), Error> {
         let layout = *logits.layout();
         let checked = problem.check(&layout)?;
         if let Target::Dense(_) = problem.target {
@@ -325,12 +390,11 @@ impl<X: Executor> Engine<X> {
         }
         let tiles = self.tiles(&layout, problem, 0..layout.voxels())?;
         let source = Source::new(Planes::new(logits), checked);
-        let found = found_confusion(&layout, &checked);
+        let found = found_confusion(&layout, &checked, confusion);
         let real = PhantomData::<T::Arithmetic>;
         self.run(&layout, &tiles, LogitConfusionPass { source: &source, tiles: &tiles, found: &found, real });
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        source.voxels().error(found.bad)?;
-        Ok(found.confusion)
+        source.voxels().error(found.bad)
     }
 
     /// The confusion matrices of a label map `[N, 1, spatial…]` of `classes` classes against the labels of `problem`, exact. A
@@ -345,17 +409,33 @@ impl<X: Executor> Engine<X> {
         classes: usize,
         problem: &Problem<'_>,
     ) -> Result<Confusion, Error> {
+        let mut confusion = Confusion::default();
+        self.confusion_of_labels_into(prediction, classes, problem, &mut confusion)?;
+        Ok(confusion)
+    }
+
+    /// As [`confusion_of_labels`](Self::confusion_of_labels), reusing the buffer of `confusion`, whatever it holds. After an
+    /// error its counts mean nothing.
+    ///
+    /// # Errors
+    /// As [`confusion_of_labels`](Self::confusion_of_labels).
+    pub fn confusion_of_labels_into<'a>(
+        &self,
+        prediction: impl Into<Labels<'a>>,
+        classes: usize,
+        problem: &Problem<'_>,
+        confusion: &mut Confusion,
+    ) -> Result<(), Error> {
         let prediction = prediction.into();
         let layout = *prediction.layout();
         let checked = problem.check_map(&layout, classes)?;
         let tiles = self.tiles(&layout, problem, 0..layout.voxels())?;
         let (voxels, prediction) = (Voxels::new(checked), LabelMap::new(prediction));
-        let found = found_confusion(&layout, &checked);
+        let found = found_confusion(&layout, &checked, confusion);
         let pass = MapConfusionPass { prediction: &prediction, voxels: &voxels, tiles: &tiles, found: &found };
         self.run(&layout, &tiles, pass);
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        voxels.error(found.bad)?;
-        Ok(found.confusion)
+        voxels.error(found.bad)
     }
 
     fn tiles(&self, layout: &Layout, problem: &Problem<'_>, voxels: Range<usize>) -> Result<Tiles, Error> {
@@ -364,7 +444,7 @@ impl<X: Executor> Engine<X> {
             return Err(Error::VoxelRange { start, end, voxels: layout.voxels() });
         }
         let elements = layout.channels() * TILE_VOXELS;
-        let shares = elements * self.executor.claimants() * CLAIMS_PER_THREAD;
+        let shares = elements.saturating_mul(self.executor.claimants()).saturating_mul(CLAIMS_PER_THREAD);
         let run = (PER_CLAIM / elements).min(layout.dims().iter().product::<usize>() / shares);
         Ok(Tiles::new(layout.samples(), voxels, problem.offset, run.max(1)))
     }
@@ -396,25 +476,11 @@ fn can_be_wrong(checked: &CheckedProblem<'_>) -> bool {
     matches!(checked.problem.target, Target::Labels(_)) || checked.problem.voxel_weights.is_some()
 }
 
-fn found_confusion(layout: &Layout, checked: &CheckedProblem<'_>) -> Mutex<FoundConfusion> {
-    Mutex::new(FoundConfusion {
-        confusion: Confusion::new(layout.samples(), checked.allowed),
-        bad: FirstBad::default(),
-    })
-}
-
-/// The two values that ∂L/∂p of each row and class takes, upstream gradient included, rounded once. A finite one stays so
-/// small that the mean over the classes is finite too.
-fn slopes<R: Real>(cotangent: &Cotangent, upstream: &[f64]) -> Vec<Slope<R>> {
-    let _mode = DefaultFloatMode::install();
-    let greatest = R::GREATEST_SLOPE;
-    let in_range = |slope: f64| R::from_f64(if slope.is_finite() { slope.clamp(-greatest, greatest) } else { slope });
-    let slope = |row, class| {
-        let factor = cotangent.upstream(row, upstream);
-        let outside = cotangent.get(row, class, Sum::Prediction);
-        let inside = outside + cotangent.get(row, class, Sum::Intersection);
-        Slope { inside: in_range(factor * inside), outside: in_range(factor * outside) }
-    };
-    let classes = 0..cotangent.classes();
-    (0..cotangent.rows()).flat_map(|row| classes.clone().map(move |class| slope(row, class))).collect()
+fn found_confusion<'t>(
+    layout: &Layout,
+    checked: &CheckedProblem<'_>,
+    confusion: &'t mut Confusion,
+) -> Mutex<FoundConfusion<'t>> {
+    confusion.reset(layout.samples(), checked.allowed);
+    Mutex::new(FoundConfusion { confusion, bad: FirstBad::default() })
 }

@@ -34,7 +34,9 @@ mod kernel;
 mod lanes;
 mod real;
 mod scatter;
+mod scratch;
 mod tile;
+mod workspace;
 
 pub use dice_core as core;
 pub use dice_core::{
@@ -51,3 +53,4 @@ pub use isa::{Isa, UnavailableIsa, UnknownIsa, max_isa, set_max_isa};
 pub use kernel::{exp_nonpositive, exp_nonpositive_f64};
 pub use lanes::DefaultFloatMode;
 pub use tile::TILE_VOXELS;
+pub use workspace::Workspace;

@@ -1,11 +1,13 @@
 //! The two kinds of arithmetic: f32, in which f32, f16 and bf16 tensors are computed with, and f64.
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Sub};
 
 use crate::dispatch::{Kernel, dispatch_to};
 use crate::element::{Element, Elements};
 use crate::isa::Isa;
+use crate::scratch::{Kept, Scratch};
 
 /// A type to compute in, with the constants of its exponential function (see `kernel::exp`).
 pub(crate) trait Real:
@@ -55,6 +57,9 @@ pub(crate) trait Real:
 
     /// The elements as they are, if they are of this type.
     fn borrow(elements: Elements) -> Option<*mut Self>;
+
+    /// What the thread works with in this arithmetic.
+    fn kept_scratch() -> &'static Kept<Self>;
 
     /// Runs `kernel` on `isa`, which this CPU must have.
     fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output;
@@ -120,6 +125,11 @@ impl Real for f32 {
     #[inline(always)]
     fn borrow(elements: Elements) -> Option<*mut Self> {
         if let Elements::F32(pointer) = elements { Some(pointer) } else { None }
+    }
+
+    fn kept_scratch() -> &'static Kept<Self> {
+        thread_local!(static KEPT: Cell<Option<Box<Scratch<f32>>>> = const { Cell::new(None) });
+        &KEPT
     }
 
     fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output {
@@ -193,6 +203,11 @@ impl Real for f64 {
     #[inline(always)]
     fn borrow(elements: Elements) -> Option<*mut Self> {
         if let Elements::F64(pointer) = elements { Some(pointer) } else { None }
+    }
+
+    fn kept_scratch() -> &'static Kept<Self> {
+        thread_local!(static KEPT: Cell<Option<Box<Scratch<f64>>>> = const { Cell::new(None) });
+        &KEPT
     }
 
     fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output {

@@ -15,6 +15,7 @@ use crate::form::{Form, interleave, interleaved_len};
 use crate::kernel::Row;
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
+use crate::scratch::fit;
 use crate::tile::{BLOCK, Span, VECTORS};
 
 /// A cache line, and the alignment that streaming stores need, in bytes.
@@ -58,7 +59,7 @@ pub(crate) struct SinkBlock<'s, R> {
 }
 
 /// Room for a block, one per thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct SinkStage<R> {
     /// What the kernel writes to, a row per class.
     rows: Vec<Row<R>>,
@@ -77,6 +78,10 @@ pub(crate) struct SinkStage<R> {
 struct Line([f32; LANES]);
 
 impl<R> SinkStage<R> {
+    pub(crate) fn classes(&self) -> usize {
+        self.rows.len()
+    }
+
     /// The bytes of a run.
     fn run(&mut self, run: usize) -> *mut u8 {
         self.runs[run * self.lines_per_run..][..self.lines_per_run].as_mut_ptr().cast()
@@ -108,19 +113,18 @@ impl<'a> Sink<'a> {
         Self { elements, layout, walk, form: Form::of(&layout, &walk), mode, borrowed: PhantomData }
     }
 
-    pub(crate) fn stage<R: Real>(&self) -> SinkStage<R> {
+    /// Makes room for a block.
+    pub(crate) fn fit<R: Real>(&self, stage: &mut SinkStage<R>) {
         let classes = self.layout.channels();
         let (runs, length) = self.runs();
         let interleaved = if self.form == Form::Interleaved { interleaved_len(classes) } else { 0 };
         let run = length.max(interleaved);
-        let lines_per_run = 1 + with_output!(self.elements, data => run * size_of_pointee(data)).div_ceil(LINE);
-        SinkStage {
-            rows: vec![Row([R::ZERO; BLOCK]); classes],
-            interleaved: vec![R::ZERO; interleaved],
-            runs: vec![Line([0.0; LANES]); if self.mode == Mode::Stream { runs * lines_per_run } else { 0 }],
-            lines_per_run,
-            waiting: None,
-        }
+        let lines = 1 + with_output!(self.elements, data => run * size_of_pointee(data)).div_ceil(LINE);
+        let all_lines = if self.mode == Mode::Stream { runs * lines } else { 0 };
+        fit(&mut stage.rows, classes, Row::default());
+        fit(&mut stage.interleaved, interleaved, R::ZERO);
+        fit(&mut stage.runs, all_lines, Line([0.0; LANES]));
+        (stage.lines_per_run, stage.waiting) = (lines, None);
     }
 
     /// How many runs of numbers a whole block is in memory, and their length; none if it is scattered.
@@ -442,7 +446,8 @@ mod tests {
         fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
             let Self(sink, tiles, _) = self;
             let (classes, voxels) = (sink.layout.channels(), sink.layout.voxels());
-            let mut stage = sink.stage();
+            let mut stage = SinkStage::default();
+            sink.fit(&mut stage);
             for tile in tiles.claims() {
                 for span in tile.spans() {
                     // SAFETY: no other thread.

@@ -99,15 +99,6 @@ pub struct GeneralizedDice {
     pub non_finite: NonFiniteLoss,
 }
 
-/// T, S, I of a kept class, and its weight.
-struct Kept {
-    class: usize,
-    target: f64,
-    prediction: f64,
-    intersection: f64,
-    weight: f64,
-}
-
 impl GeneralizedDice {
     fn check(&self, kept: usize) -> Result<(), Error> {
         // Within these bounds no product or quotient of the head leaves the range of f64.
@@ -138,8 +129,8 @@ impl GeneralizedDice {
         Ok(())
     }
 
-    /// The weights of the kept classes of one group.
-    fn weigh(&self, kept: &mut [Kept]) {
+    /// The weights of the kept classes of one group, which are 1 before.
+    fn weigh(&self, kept: &mut [ClassReport]) {
         let power = match &self.weighting {
             ClassWeighting::InverseSquare => 2,
             ClassWeighting::Inverse => 1,
@@ -196,25 +187,23 @@ impl LossHead for GeneralizedDice {
         let values = if self.reduction == Reduction::None { rows } else { 1 };
         evaluation.reset(self.request(), rows, classes, values);
         let factor = if self.reduction == Reduction::Mean { 1.0 / rows.max(1) as f64 } else { 1.0 };
-        let mut kept = Vec::with_capacity(classes - first);
         for row in 0..rows {
             let group = if self.grouping == Grouping::Batch { Group::All } else { Group::Sample(row) };
-            kept.clear();
-            for class in 0..classes {
+            let reports = &mut evaluation.classes[row * classes..][..classes];
+            for (class, report) in reports.iter_mut().enumerate() {
                 let [target, prediction, intersection] =
                     [Sum::Target, Sum::Prediction, Sum::Intersection].map(|sum| statistics.sum(group, class, sum));
                 let (target, prediction, intersection) = (target?, prediction?, intersection?);
                 let dice = 2.0 * intersection / (prediction + target);
-                let report = &mut evaluation.classes[row * classes + class];
-                *report = ClassReport { target, prediction, intersection, weight: 0.0, dice, share: 0.0 };
-                if class >= first {
-                    kept.push(Kept { class, target, prediction, intersection, weight: 1.0 });
-                }
+                let weight = if class < first { 0.0 } else { 1.0 };
+                *report = ClassReport { target, prediction, intersection, weight, dice, share: 0.0 };
             }
-            self.weigh(&mut kept);
+            let kept = &mut reports[first..];
+            self.weigh(kept);
 
-            let union = |class: &Kept| class.prediction + class.target;
-            let floored = |class: &Kept| if union(class) < self.least_union { self.least_union } else { union(class) };
+            let union = |class: &ClassReport| class.prediction + class.target;
+            let floored =
+                |class: &ClassReport| if union(class) < self.least_union { self.least_union } else { union(class) };
             let overlap: f64 = kept.iter().map(|class| class.weight * class.intersection).sum();
             let total: f64 = kept.iter().map(|class| class.weight * floored(class)).sum();
             let numerator = 2.0 * overlap + self.smooth_numerator;
@@ -225,23 +214,19 @@ impl LossHead for GeneralizedDice {
             let value = 1.0 - ratio;
             let missed = total - 2.0 * overlap;
             let silent = denominator == 0.0 || (self.non_finite == NonFiniteLoss::Zero && !value.is_finite());
-            if !silent {
-                evaluation.values[if values == 1 { 0 } else { row }] += factor * value;
+            if silent {
+                continue;
             }
-            for class in &kept {
-                let report = &mut evaluation.classes[row * classes + class.class];
-                report.weight = class.weight;
-                if silent {
-                    continue;
-                }
+            evaluation.values[if values == 1 { 0 } else { row }] += factor * value;
+            for (class, report) in (first..).zip(kept) {
                 if missed != 0.0 {
-                    report.share = class.weight * (floored(class) - 2.0 * class.intersection) / missed;
+                    report.share = report.weight * (floored(report) - 2.0 * report.intersection) / missed;
                 }
-                let relative = factor * class.weight / denominator;
+                let relative = factor * report.weight / denominator;
                 let by_prediction =
-                    if union(class) <= self.least_union && self.least_union > 0.0 { 0.0 } else { ratio };
-                evaluation.cotangent.set(row, class.class, Sum::Intersection, -2.0 * relative);
-                evaluation.cotangent.set(row, class.class, Sum::Prediction, relative * by_prediction);
+                    if union(report) <= self.least_union && self.least_union > 0.0 { 0.0 } else { ratio };
+                evaluation.cotangent.set(row, class, Sum::Intersection, -2.0 * relative);
+                evaluation.cotangent.set(row, class, Sum::Prediction, relative * by_prediction);
             }
         }
         Ok(())

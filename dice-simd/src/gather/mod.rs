@@ -41,11 +41,11 @@ pub(crate) struct Block<'s, R> {
 }
 
 /// Room for what must be copied, one per thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Stage<R> {
     logits: PlaneStage<R>,
-    /// Absent if the target is labels.
-    target: Option<PlaneStage<R>>,
+    /// Of a dense target.
+    target: PlaneStage<R>,
     channels: Row<i32>,
     weights: Row<R>,
 }
@@ -60,6 +60,12 @@ pub(crate) enum Bad {
     Label(i64),
     Prediction(i64),
     Weight(f32),
+}
+
+impl<R: Real> Stage<R> {
+    pub(crate) fn classes(&self) -> usize {
+        self.logits.rows().classes().max(self.target.rows().classes())
+    }
 }
 
 impl<T> Default for FirstBad<T> {
@@ -130,13 +136,13 @@ impl<'a> Source<'a> {
         self.logits.layout().channels()
     }
 
-    pub(crate) fn stage<R: Real>(&self) -> Stage<R> {
-        Stage {
-            logits: self.logits.stage(),
-            target: self.target.as_ref().map(Planes::stage),
-            channels: Row([-1; BLOCK]),
-            weights: Row([R::ONE; BLOCK]),
+    /// Makes room for what must be copied.
+    pub(crate) fn fit<R: Real>(&self, stage: &mut Stage<R>) {
+        self.logits.fit(&mut stage.logits);
+        if let Some(target) = &self.target {
+            target.fit(&mut stage.target);
         }
+        (stage.channels, stage.weights) = (Row([-1; BLOCK]), Row([R::ONE; BLOCK]));
     }
 
     /// Reads a block. A label or weight that cannot be is noted, and its voxel does not count.
@@ -160,9 +166,9 @@ impl<'a> Source<'a> {
             None => self.logits.logits(lanes, logits, span),
             Some(_) => Logits::Real(self.logits.rows(lanes, logits, span, zeros)),
         };
-        let (truth, weighted) = match (&self.target, target) {
-            (Some(planes), Some(stage)) => (Truth::Dense(planes.rows(lanes, stage, span, zeros)), true),
-            _ => (Truth::Labels(channels), !uniform),
+        let (truth, weighted) = match &self.target {
+            Some(planes) => (Truth::Dense(planes.rows(lanes, target, span, zeros)), true),
+            None => (Truth::Labels(channels), !uniform),
         };
         Block { counted, logits, truth, weights: weighted.then_some(weights) }
     }
@@ -198,7 +204,8 @@ impl<R: Real> Kernel for FindNotFinite<'_, R> {
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) -> NotFinite {
         let Self { source, tile, activation, .. } = self;
         let (classes, grid) = (source.classes(), source.logits.layout().voxels());
-        let mut stage = source.stage();
+        let mut stage = Stage::default();
+        source.fit(&mut stage);
         let mut logits = vec![Row([R::ZERO; BLOCK]); classes];
         let mut found = NotFinite::default();
         for span in tile.spans() {

@@ -12,6 +12,7 @@ use crate::form::{Form, deinterleave, interleaved_len};
 use crate::kernel::Row;
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
+use crate::scratch::fit;
 use crate::tile::{BLOCK, Span, VECTORS};
 
 /// A cache line, in bytes.
@@ -43,7 +44,7 @@ pub(crate) struct Planes<'a> {
 unsafe impl Sync for Planes<'_> {}
 
 /// Room for the rows of a block.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PlaneStage<R> {
     rows: Vec<Row<R>>,
     /// An interleaved block, converted.
@@ -105,6 +106,10 @@ impl<'s, E: Element> Rows<'s, E> {
         let (first, classes, stride) = (rows.as_ptr().cast(), rows.len(), BLOCK as isize);
         let later = Later { first: later.unwrap_or(first), stride, in_run: None };
         Self { first, stride, classes, later, borrowed: PhantomData }
+    }
+
+    pub(crate) fn classes(&self) -> usize {
+        self.classes
     }
 
     /// Whether they lie in a stage, side by side.
@@ -188,10 +193,12 @@ impl<'a> Planes<'a> {
         Self { elements, layout, walk, form, ahead, borrowed: PhantomData }
     }
 
-    pub(crate) fn stage<R: Real>(&self) -> PlaneStage<R> {
+    /// Makes room for the rows of a block.
+    pub(crate) fn fit<R: Real>(&self, stage: &mut PlaneStage<R>) {
         let classes = self.layout.channels();
+        fit(&mut stage.rows, classes, Row::default());
         let interleaved = if self.form == Form::Interleaved { interleaved_len(classes) } else { 0 };
-        PlaneStage { rows: vec![Row([R::ZERO; BLOCK]); classes], interleaved: vec![R::ZERO; interleaved] }
+        fit(&mut stage.interleaved, interleaved, R::ZERO);
     }
 
     pub(crate) fn elements(&self) -> Elements {

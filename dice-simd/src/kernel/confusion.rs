@@ -12,38 +12,40 @@ use crate::element::Element;
 use crate::gather::{Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, all_within, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
+use crate::scratch::Scratch;
 use crate::tile::{BLOCK, Tiles, VECTORS};
 
 /// What the threads of a pass find together.
 #[derive(Debug)]
-pub(crate) struct FoundConfusion {
-    pub(crate) confusion: Confusion,
+pub(crate) struct FoundConfusion<'t> {
+    pub(crate) confusion: &'t mut Confusion,
     pub(crate) bad: FirstBad<Bad>,
 }
 
 /// The class of the greatest logit against labels.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LogitConfusionPass<'a, R> {
+pub(crate) struct LogitConfusionPass<'a, 't, R> {
     pub(crate) source: &'a Source<'a>,
     pub(crate) tiles: &'a Tiles,
-    pub(crate) found: &'a Mutex<FoundConfusion>,
+    pub(crate) found: &'a Mutex<FoundConfusion<'t>>,
     pub(crate) real: PhantomData<R>,
 }
 
 /// A label map against labels.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct MapConfusionPass<'a> {
+pub(crate) struct MapConfusionPass<'a, 't> {
     pub(crate) prediction: &'a LabelMap<'a>,
     pub(crate) voxels: &'a Voxels<'a>,
     pub(crate) tiles: &'a Tiles,
-    pub(crate) found: &'a Mutex<FoundConfusion>,
+    pub(crate) found: &'a Mutex<FoundConfusion<'t>>,
 }
 
 /// Tables that take turns: a voxel need not wait for the count of its neighbour, which is of the same class as a rule.
 pub(super) const TURNS: usize = 4;
 
 /// The counts of one sample, as far as this thread has them.
-struct Counts {
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
     sample: usize,
     classes: usize,
     /// `[turn][truth][prediction]`.
@@ -51,12 +53,19 @@ struct Counts {
 }
 
 impl Counts {
-    fn new(classes: usize) -> Self {
-        Self { sample: 0, classes, counts: vec![0; TURNS * classes * classes] }
+    pub(crate) fn len(&self) -> usize {
+        self.counts.len()
+    }
+
+    /// Zeros for `classes` classes.
+    fn clear(&mut self, classes: usize) {
+        self.counts.clear();
+        self.counts.resize(TURNS * classes * classes, 0);
+        (self.sample, self.classes) = (0, classes);
     }
 
     /// Makes the table that of `sample`, adding what it holds of another one to the shared table.
-    fn turn_to(&mut self, sample: usize, found: &Mutex<FoundConfusion>) {
+    fn turn_to(&mut self, sample: usize, found: &Mutex<FoundConfusion<'_>>) {
         if self.sample != sample {
             self.publish(found);
             self.sample = sample;
@@ -75,7 +84,7 @@ impl Counts {
         }
     }
 
-    fn publish(&mut self, found: &Mutex<FoundConfusion>) {
+    fn publish(&mut self, found: &Mutex<FoundConfusion<'_>>) {
         let mut found = found.lock().expect("no thread panics while it holds the table");
         let into = found.confusion.sample_mut(self.sample);
         for table in self.counts.chunks_exact_mut((self.classes * self.classes).max(1)) {
@@ -103,22 +112,24 @@ fn greatest<L: Lanes, E: Element>(lanes: L, logits: Rows<'_, E>, channels: usize
     }
 }
 
-impl<R: Real> Kernel for LogitConfusionPass<'_, R> {
+impl<R: Real> Kernel for LogitConfusionPass<'_, '_, R> {
     type R = R;
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let channels = self.source.classes();
-        let mut stage = self.source.stage();
+        let mut scratch = Scratch::<R>::of_thread();
+        let Scratch { stage, counts, .. } = &mut *scratch;
+        self.source.fit(stage);
         let (mut truth, mut prediction) = (Row([0; BLOCK]), Row([0; BLOCK]));
         let first = self.source.voxels().problem().first as i32;
-        let mut counts = Counts::new(self.source.voxels().problem().allowed);
+        counts.clear(self.source.voxels().problem().allowed);
         let mut bad = FirstBad::default();
         for tile in self.tiles.claims() {
             counts.turn_to(tile.sample, self.found);
             for span in tile.spans() {
-                let block = self.source.block(lanes, &mut stage, &span, &mut bad);
+                let block = self.source.block(lanes, stage, &span, &mut bad);
                 if block.counted == 0 {
                     continue;
                 }
@@ -137,7 +148,7 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, R> {
     }
 }
 
-impl Kernel for MapConfusionPass<'_> {
+impl Kernel for MapConfusionPass<'_, '_> {
     type R = f32;
     type Output = ();
 
@@ -147,7 +158,9 @@ impl Kernel for MapConfusionPass<'_> {
         let (mut truth, mut weights) = (Row([0; BLOCK]), Row([0.0; BLOCK]));
         let (mut labels, mut prediction) = ([0; BLOCK], Row([0; BLOCK]));
         let grid = self.prediction.voxels();
-        let mut counts = Counts::new(classes);
+        let mut scratch = Scratch::<f32>::of_thread();
+        let Scratch { counts, .. } = &mut *scratch;
+        counts.clear(classes);
         let mut pairs = Pairs::new(lanes, classes);
         let mut bad = FirstBad::default();
         for tile in self.tiles.claims() {

@@ -17,11 +17,11 @@ mod pullback;
 mod statistics;
 mod truth;
 
-pub(crate) use confusion::{FoundConfusion, LogitConfusionPass, MapConfusionPass};
+pub(crate) use confusion::{Counts, FoundConfusion, LogitConfusionPass, MapConfusionPass};
 pub use exp::{exp_nonpositive, exp_nonpositive_f64};
 pub(crate) use labels::LabelCheck;
 pub(crate) use pullback::{PullbackPass, Slope};
-pub(crate) use statistics::{Found, StatisticsPass};
+pub(crate) use statistics::{Found, StatisticsPass, TileSums};
 
 use crate::tile::BLOCK;
 
@@ -29,6 +29,12 @@ use crate::tile::BLOCK;
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct Row<T>(pub(crate) [T; BLOCK]);
+
+impl<T: Default> Default for Row<T> {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| T::default()))
+    }
+}
 
 impl<T: Copy> Row<T> {
     /// The numbers of one vector of the block.

@@ -19,13 +19,13 @@ pub(super) const TOGETHER: usize = BITS_BLOCKS;
 pub(super) struct Pairs {
     classes: usize,
     /// Whether bits are counted: per pair, the words of a register.
-    bits: Option<Box<[[u64; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES]>>,
+    bits: Option<[[u64; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES]>,
 }
 
 impl Pairs {
     pub(super) fn new<L: Lanes>(lanes: L, classes: usize) -> Self {
         let bits = (5..=NIBBLE_CLASSES).contains(&classes) && lanes.counts_bits();
-        Self { classes, bits: bits.then(|| Box::new([[0; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES])) }
+        Self { classes, bits: bits.then_some([[0; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES]) }
     }
 
     /// Counts at most [`TOGETHER`] blocks of labels, all of which are classes, in `counts`, `[truth][prediction]`, or keeps

@@ -3,7 +3,9 @@
 //! With u = ∂L/∂p of a class, which takes one of two values per class (the voxel belongs to the class, or not), the gradient
 //! of a softmax is p_c (u_c − Σ_k p_k u_k), and that of an uncoupled activation u · ∂p/∂z.
 
-use dice_core::Activation;
+use std::marker::PhantomData;
+
+use dice_core::{Activation, Cotangent, Sum};
 
 use super::activate::{self, Activate, softmax};
 use super::truth::Truth;
@@ -14,6 +16,7 @@ use crate::gather::{self, FirstBad, Rows, Source, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::scatter::{Sink, SinkBlock};
+use crate::scratch::{Scratch, fit};
 use crate::tile::{BLOCK, Tiles, VECTORS};
 
 /// ∂L/∂p of one class, the upstream gradient included.
@@ -30,13 +33,25 @@ pub(crate) struct Slope<R> {
 pub(crate) struct PullbackPass<'a, R> {
     pub(crate) source: &'a Source<'a>,
     pub(crate) tiles: &'a Tiles,
-    pub(crate) activation: Activation,
-    /// Per row of the cotangent and class.
-    pub(crate) slopes: &'a [Slope<R>],
+    pub(crate) cotangent: &'a Cotangent,
+    /// One number, or one per value of the loss.
+    pub(crate) upstream: &'a [f64],
     pub(crate) sink: &'a Sink<'a>,
+    pub(crate) real: PhantomData<R>,
 }
 
 impl<R: Real> Slope<R> {
+    /// Rounded once. A finite one stays so small that the mean over the classes is finite too.
+    fn new(cotangent: &Cotangent, upstream: &[f64], row: usize, class: usize) -> Self {
+        let factor = cotangent.upstream(row, upstream);
+        let outside = cotangent.get(row, class, Sum::Prediction);
+        let inside = outside + cotangent.get(row, class, Sum::Intersection);
+        let greatest = R::GREATEST_SLOPE;
+        let [inside, outside] = [factor * inside, factor * outside]
+            .map(|slope| R::from_f64(if slope.is_finite() { slope.clamp(-greatest, greatest) } else { slope }));
+        Self { inside, outside }
+    }
+
     /// Whether the loss does not depend on the class.
     fn is_zero(self) -> bool {
         self.inside == R::ZERO && self.outside == R::ZERO
@@ -50,7 +65,7 @@ impl<R: Real> Kernel for PullbackPass<'_, R> {
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let classes = self.source.classes();
-        for_activation_and_classes!(self.activation, classes, self.claim::<L, GROUP>(lanes));
+        for_activation_and_classes!(self.cotangent.request().activation, classes, self.claim::<L, GROUP>(lanes));
     }
 }
 
@@ -58,21 +73,25 @@ impl<R: Real> PullbackPass<'_, R> {
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
-        let mut stage = self.source.stage();
-        let mut e = vec![Row([R::ZERO; BLOCK]); classes];
+        let mut scratch = Scratch::<R>::of_thread();
+        let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
+        self.source.fit(stage);
+        self.sink.fit(out);
+        fit(e, classes, Row::default());
         let mut r = Row([R::ZERO; BLOCK]);
-        let mut out = self.sink.stage();
         for tile in self.tiles.claims() {
-            let row = if self.slopes.len() == classes { 0 } else { tile.sample };
-            let slopes = &self.slopes[row * classes..][..classes];
+            let row = self.cotangent.row(tile.sample);
+            slopes.clear();
+            slopes.extend((0..classes).map(|class| Slope::new(self.cotangent, self.upstream, row, class)));
+            let slopes = &slopes[..classes];
             // A group without a gradient has none where its logits are NaN either.
             let silent = slopes.iter().all(|slope| slope.is_zero());
             for span in tile.spans() {
                 // Labels were looked at before; one that is no class does not count.
-                let block = self.source.block(lanes, &mut stage, &span, &mut FirstBad::default());
+                let block = self.source.block(lanes, stage, &span, &mut FirstBad::default());
                 let e = &mut e[..classes];
                 // SAFETY: the tile is this thread's alone, so are its voxels.
-                let mut target = unsafe { self.sink.block(&mut out, &span) };
+                let mut target = unsafe { self.sink.block(out, &span) };
                 if block.counted == 0 || silent {
                     for class in 0..classes {
                         for vector in 0..VECTORS {
@@ -102,11 +121,11 @@ impl<R: Real> PullbackPass<'_, R> {
                 }
                 if target.is_staged() {
                     // SAFETY: as above.
-                    unsafe { self.sink.store(lanes, &mut out, &span) };
+                    unsafe { self.sink.store(lanes, out, &span) };
                 }
             }
             // SAFETY: as above.
-            unsafe { self.sink.finish(&mut out) };
+            unsafe { self.sink.finish(out) };
         }
         lanes.fence();
     }

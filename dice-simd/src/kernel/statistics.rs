@@ -16,6 +16,7 @@ use crate::element::Element;
 use crate::gather::{self, Bad, FirstBad, NotFinite, Rows, Source, with_rows};
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
+use crate::scratch::{Scratch, fit};
 use crate::tile::{BLOCK, Tiles, VECTORS};
 
 /// Blocks that are added in f32.
@@ -23,25 +24,25 @@ const F32_BLOCKS: usize = 8;
 
 /// A statistics pass over the tiles that a thread claims.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct StatisticsPass<'a, R> {
+pub(crate) struct StatisticsPass<'a, 't, R> {
     pub(crate) source: &'a Source<'a>,
     pub(crate) tiles: &'a Tiles,
     pub(crate) request: Request,
     pub(crate) non_finite: NonFinite,
-    pub(crate) found: &'a Mutex<Found>,
+    pub(crate) found: &'a Mutex<Found<'t>>,
     pub(crate) real: PhantomData<R>,
 }
 
 /// What the threads of a statistics pass find together.
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) statistics: Statistics,
+pub(crate) struct Found<'t> {
+    pub(crate) statistics: &'t mut Statistics,
     pub(crate) bad: FirstBad<Bad>,
     pub(crate) not_finite: NotFinite,
 }
 
 /// A sum over a tile, lane by lane.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
 struct LaneSum<R> {
     /// Of the last blocks.
@@ -51,8 +52,6 @@ struct LaneSum<R> {
 }
 
 impl<R: Real> LaneSum<R> {
-    const NOTHING: Self = Self { blocks: [R::ZERO; LANES], tile: [0.0; LANES] };
-
     #[inline(always)]
     fn add<L: Lanes<R = R>>(&mut self, lanes: L, x: L::F) {
         let total = lanes.add(lanes.load(&self.blocks), x);
@@ -68,7 +67,7 @@ impl<R: Real> LaneSum<R> {
 }
 
 /// The sums of one class over a tile.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct ClassSums<R> {
     prediction: LaneSum<R>,
     intersection: LaneSum<R>,
@@ -79,7 +78,8 @@ struct ClassSums<R> {
 }
 
 /// The sums of a tile.
-struct TileSums<R> {
+#[derive(Debug, Default)]
+pub(crate) struct TileSums<R> {
     classes: Vec<ClassSums<R>>,
     /// The weights of the blocks that have some.
     valid: LaneSum<R>,
@@ -88,16 +88,11 @@ struct TileSums<R> {
 }
 
 impl<R: Real> TileSums<R> {
-    fn new(classes: usize) -> Self {
-        let nothing = LaneSum::NOTHING;
-        let class = ClassSums { prediction: nothing, intersection: nothing, target: nothing, count: [0; LANES] };
-        Self { classes: vec![class; classes], valid: nothing, count: 0 }
-    }
-
-    fn clear(&mut self) {
-        let nothing = LaneSum::NOTHING;
-        self.classes.fill(ClassSums { prediction: nothing, intersection: nothing, target: nothing, count: [0; LANES] });
-        (self.valid, self.count) = (nothing, 0);
+    /// Zeros for `classes` classes.
+    fn clear(&mut self, classes: usize) {
+        self.classes.clear();
+        self.classes.resize(classes, ClassSums::default());
+        (self.valid, self.count) = (LaneSum::default(), 0);
     }
 
     #[inline(always)]
@@ -124,7 +119,7 @@ fn fold(lanes: &[f64; LANES]) -> f64 {
     sums[0]
 }
 
-impl<R: Real> Kernel for StatisticsPass<'_, R> {
+impl<R: Real> Kernel for StatisticsPass<'_, '_, R> {
     type R = R;
     type Output = ();
 
@@ -135,23 +130,24 @@ impl<R: Real> Kernel for StatisticsPass<'_, R> {
     }
 }
 
-impl<R: Real> StatisticsPass<'_, R> {
+impl<R: Real> StatisticsPass<'_, '_, R> {
     /// Takes tiles until none is left; the tables of a sample are added to the shared one when the sample ends.
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
-        let mut stage = self.source.stage();
-        let mut e = vec![Row([R::ZERO; BLOCK]); classes];
+        let mut scratch = Scratch::<R>::of_thread();
+        let Scratch { stage, e, sums, table, .. } = &mut *scratch;
+        self.source.fit(stage);
+        fit(e, classes, Row::default());
         let mut r = Row([R::ZERO; BLOCK]);
-        let mut sums = TileSums::new(classes);
-        let mut of_sample = SampleTable::new(classes, self.request);
+        let mut of_sample = SampleTable::new(table, classes, self.request);
         let mut bad = FirstBad::default();
         let mut not_finite = NotFinite::default();
         for tile in self.tiles.claims() {
             of_sample.turn_to(tile.sample, self.found);
-            sums.clear();
+            sums.clear(classes);
             for (count, span) in tile.spans().enumerate() {
-                let block = self.source.block(lanes, &mut stage, &span, &mut bad);
+                let block = self.source.block(lanes, stage, &span, &mut bad);
                 if block.counted > 0 {
                     let e = &mut e[..classes];
                     match (block.truth, block.weights) {
@@ -172,10 +168,10 @@ impl<R: Real> StatisticsPass<'_, R> {
                             with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP>(lanes, rows, e, &mut r));
                             match truth {
                                 gather::Truth::Labels(channels) => {
-                                    add_weighted(lanes, e, &r, channels, weights, &mut sums, classes);
+                                    add_weighted(lanes, e, &r, channels, weights, sums, classes);
                                 }
                                 gather::Truth::Dense(target) => {
-                                    add_weighted(lanes, e, &r, target, weights, &mut sums, classes);
+                                    add_weighted(lanes, e, &r, target, weights, sums, classes);
                                 }
                             }
                         }
@@ -186,7 +182,7 @@ impl<R: Real> StatisticsPass<'_, R> {
                 }
             }
             sums.widen(lanes, classes);
-            let finite = of_sample.add(&sums);
+            let finite = of_sample.add(sums);
             if !finite && self.non_finite == NonFinite::Error {
                 not_finite.merge(self.source.find_not_finite(lanes, &tile, self.request.activation));
             }
@@ -292,21 +288,22 @@ fn add_weighted<L: Lanes>(
 }
 
 /// The sums of one sample, as far as this thread has them.
-struct SampleTable {
+struct SampleTable<'s> {
     sample: usize,
-    table: Statistics,
+    table: &'s mut Statistics,
     /// Whether anything was added since the table was last published.
     used: bool,
 }
 
-impl SampleTable {
-    fn new(classes: usize, request: Request) -> Self {
-        Self { sample: 0, table: Statistics::new(1, classes, request), used: false }
+impl<'s> SampleTable<'s> {
+    fn new(table: &'s mut Statistics, classes: usize, request: Request) -> Self {
+        table.reset(1, classes, request);
+        Self { sample: 0, table, used: false }
     }
 
     /// Makes the table that of `sample`, publishing what it holds of another one.
     #[inline]
-    fn turn_to(&mut self, sample: usize, found: &Mutex<Found>) {
+    fn turn_to(&mut self, sample: usize, found: &Mutex<Found<'_>>) {
         if self.sample != sample {
             self.publish(found);
             self.sample = sample;
@@ -338,7 +335,7 @@ impl SampleTable {
     }
 
     /// Adds the table to the shared one and clears it.
-    fn publish(&mut self, found: &Mutex<Found>) {
+    fn publish(&mut self, found: &Mutex<Found<'_>>) {
         if !std::mem::take(&mut self.used) {
             return;
         }
