@@ -9,7 +9,6 @@ use dice_core::{
     Statistics, Target, View, ViewMut,
 };
 
-use crate::dispatch::Kernel;
 use crate::element::Float;
 use crate::executor::{Executor, Serial};
 use crate::gather::{FirstBad, LabelMap, NotFinite, Planes, Source, Voxels};
@@ -168,7 +167,7 @@ impl<X: Executor> Engine<X> {
         let found = Mutex::new(Found { statistics, bad: FirstBad::default(), not_finite: NotFinite::default() });
         let (non_finite, real) = (problem.non_finite, PhantomData::<R>);
         let pass = StatisticsPass { source: &source, tiles: &tiles, request, non_finite, found: &found, real };
-        self.run(&layout, &tiles, pass);
+        self.run(&layout, &tiles, |isa| R::claim_statistics(isa, pass));
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         source.voxels().error(found.bad)?;
         found.not_finite.error()
@@ -269,12 +268,14 @@ impl<X: Executor> Engine<X> {
         if !problem.labels_checked && can_be_wrong(&checked) {
             let tiles = self.tiles(&layout, problem, voxels.clone())?;
             let bad = Mutex::new(FirstBad::default());
-            self.run(&layout, &tiles, LabelCheck { voxels: source.voxels(), tiles: &tiles, bad: &bad });
+            let pass = LabelCheck { voxels: source.voxels(), tiles: &tiles, bad: &bad };
+            self.run(&layout, &tiles, |isa| pass.claim(isa));
             source.voxels().error(bad.into_inner().unwrap_or_else(PoisonError::into_inner))?;
         }
         let tiles = self.tiles(&layout, problem, voxels)?;
         let real = PhantomData::<R>;
-        self.run(&layout, &tiles, PullbackPass { source: &source, tiles: &tiles, cotangent, upstream, sink, real });
+        let pass = PullbackPass { source: &source, tiles: &tiles, cotangent, upstream, sink, real };
+        self.run(&layout, &tiles, |isa| R::claim_pullback(isa, pass));
         Ok(())
     }
 
@@ -392,7 +393,8 @@ impl<X: Executor> Engine<X> {
         let source = Source::new(Planes::new(logits), checked);
         let found = found_confusion(&layout, &checked, confusion);
         let real = PhantomData::<T::Arithmetic>;
-        self.run(&layout, &tiles, LogitConfusionPass { source: &source, tiles: &tiles, found: &found, real });
+        let pass = LogitConfusionPass { source: &source, tiles: &tiles, found: &found, real };
+        self.run(&layout, &tiles, |isa| T::Arithmetic::claim_confusion(isa, pass));
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         source.voxels().error(found.bad)
     }
@@ -433,7 +435,7 @@ impl<X: Executor> Engine<X> {
         let (voxels, prediction) = (Voxels::new(checked), LabelMap::new(prediction));
         let found = found_confusion(&layout, &checked, confusion);
         let pass = MapConfusionPass { prediction: &prediction, voxels: &voxels, tiles: &tiles, found: &found };
-        self.run(&layout, &tiles, pass);
+        self.run(&layout, &tiles, |isa| pass.claim(isa));
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         voxels.error(found.bad)
     }
@@ -449,15 +451,15 @@ impl<X: Executor> Engine<X> {
         Ok(Tiles::new(layout.samples(), voxels, problem.offset, run.max(1)))
     }
 
-    /// Runs `pass` on as many threads as there is work for.
-    fn run<P: Kernel<Output = ()> + Copy + Sync>(&self, layout: &Layout, tiles: &Tiles, pass: P) {
+    /// Has as many threads as there is work for `claim` tiles on the engine's instruction set.
+    fn run(&self, layout: &Layout, tiles: &Tiles, claim: impl Fn(Isa) + Sync) {
         if tiles.len() == 0 {
             return;
         }
         let isa = self.isa;
         let claim = || {
             let _mode = DefaultFloatMode::install();
-            P::R::dispatch(isa, pass);
+            claim(isa);
         };
         let elements: usize = layout.dims().iter().product();
         let claimants = if elements < PARALLEL_FROM { 1 } else { self.executor.claimants().min(tiles.len()) };

@@ -7,6 +7,7 @@ use std::ops::{Add, Div, Mul, Sub};
 use crate::dispatch::{Kernel, dispatch_to};
 use crate::element::{Element, Elements};
 use crate::isa::Isa;
+use crate::kernel::{LogitConfusionPass, PullbackPass, StatisticsPass};
 use crate::scratch::{Kept, Scratch};
 
 /// A type to compute in, with the constants of its exponential function (see `kernel::exp`).
@@ -63,6 +64,27 @@ pub(crate) trait Real:
 
     /// Runs `kernel` on `isa`, which this CPU must have.
     fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output;
+
+    // As `dispatch`, of the kernels that generic code of this crate runs: functions without a type of their own, so that they
+    // are compiled here, once, and not in every crate that calls that code.
+    fn claim_statistics(isa: Isa, pass: StatisticsPass<'_, '_, Self>);
+    fn claim_pullback(isa: Isa, pass: PullbackPass<'_, Self>);
+    fn claim_confusion(isa: Isa, pass: LogitConfusionPass<'_, '_, Self>);
+}
+
+/// The methods of [`Real`] that are spelled alike for both.
+macro_rules! claims {
+    () => {
+        fn claim_statistics(isa: Isa, pass: StatisticsPass<'_, '_, Self>) {
+            Self::dispatch(isa, pass);
+        }
+        fn claim_pullback(isa: Isa, pass: PullbackPass<'_, Self>) {
+            Self::dispatch(isa, pass);
+        }
+        fn claim_confusion(isa: Isa, pass: LogitConfusionPass<'_, '_, Self>) {
+            Self::dispatch(isa, pass);
+        }
+    };
 }
 
 /// 2^63.
@@ -135,6 +157,7 @@ impl Real for f32 {
     fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output {
         dispatch_to!(isa, kernel, avx2: 2, avx512: 4)
     }
+    claims!();
 }
 
 /// 2^23.
@@ -213,4 +236,5 @@ impl Real for f64 {
     fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output {
         dispatch_to!(isa, kernel, avx2: 1, avx512: 2)
     }
+    claims!();
 }

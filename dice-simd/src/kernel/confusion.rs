@@ -10,6 +10,7 @@ use super::pairs::{BYTE_CLASSES, Pairs, TOGETHER};
 use crate::dispatch::Kernel;
 use crate::element::Element;
 use crate::gather::{Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, all_within, with_rows};
+use crate::isa::Isa;
 use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::scratch::Scratch;
@@ -145,6 +146,12 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, '_, R> {
         }
         counts.publish(self.found);
         self.found.lock().expect("no thread panics while it holds the table").bad.merge(bad);
+    }
+}
+
+impl MapConfusionPass<'_, '_> {
+    pub(crate) fn claim(self, isa: Isa) {
+        f32::dispatch(isa, self);
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use super::Row;
 use crate::dispatch::Kernel;
 use crate::gather::{Bad, FirstBad, Voxels};
+use crate::isa::Isa;
 use crate::lanes::Lanes;
+use crate::real::Real;
 use crate::tile::{BLOCK, Tiles};
 
 /// A pass over labels, mask and weights alone.
@@ -14,6 +16,12 @@ pub(crate) struct LabelCheck<'a> {
     pub(crate) voxels: &'a Voxels<'a>,
     pub(crate) tiles: &'a Tiles,
     pub(crate) bad: &'a Mutex<FirstBad<Bad>>,
+}
+
+impl LabelCheck<'_> {
+    pub(crate) fn claim(self, isa: Isa) {
+        f32::dispatch(isa, self);
+    }
 }
 
 impl Kernel for LabelCheck<'_> {
