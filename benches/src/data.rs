@@ -147,7 +147,7 @@ pub fn labels(data: Data, classes: usize, voxels: usize) -> Aligned<u8> {
         for (i, label) in labels.iter_mut().enumerate() {
             let voxel = chunk * CHUNK + i;
             *label = match data {
-                Data::Random | Data::Confident => (hash(voxel) as usize % classes) as u8,
+                Data::Random | Data::Confident => ((u64::from(hash(voxel)) * classes as u64) >> 32) as u8,
                 Data::Background => 0,
                 Data::Brain => brain[voxel % brain.len()].min((classes - 1) as u8),
             };

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How long a measurement may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {
-    /// All rounds together, if the fewest rounds fit.
+    /// All rounds of all tasks together, if the fewest rounds fit.
     pub time: Duration,
     /// The fewest rounds.
     pub least: usize,
@@ -20,31 +20,50 @@ pub struct Budget {
 
 /// Shorter measurements are repeated until they take as long.
 const SHORTEST: Duration = Duration::from_millis(2);
+/// A first call that takes as long needs no other one to warm up for: it counts.
+const LONG: Duration = Duration::from_millis(50);
 
-/// Median seconds that each of several tasks takes. In each round every task runs once, so that a slow spell of the machine
-/// falls on all of them alike; a first round touches every page and starts every thread.
+/// Median seconds that each of several tasks takes. The tasks take turns, so that a slow spell of the machine falls on all of
+/// them alike; each may take the same part of the time, so slow ones have fewer rounds, spread over those of the others. The
+/// memory that they use must have been touched before.
 pub fn medians(budget: Budget, tasks: &mut [&mut dyn FnMut()]) -> Vec<f64> {
-    let mut estimates = Vec::new();
+    struct Series {
+        repeats: u32,
+        rounds: usize,
+        times: Vec<f64>,
+    }
+    let part = budget.time / tasks.len().max(1) as u32;
+    let mut series: Vec<Series> = Vec::new();
     for task in &mut *tasks {
-        task();
         let start = Instant::now();
         task();
-        estimates.push(start.elapsed().max(Duration::from_nanos(20)));
-    }
-    let repeats: Vec<u32> = estimates.iter().map(|once| SHORTEST.div_duration_f64(*once).ceil() as u32).collect();
-    let round: Duration = estimates.iter().zip(&repeats).map(|(&once, &repeats)| once * repeats).sum();
-    let rounds = (budget.time.div_duration_f64(round) as usize).clamp(budget.least, budget.most);
-    let mut times = vec![Vec::with_capacity(rounds); tasks.len()];
-    for _ in 0..rounds {
-        for ((task, times), &repeats) in tasks.iter_mut().zip(&mut times).zip(&repeats) {
+        let mut once = start.elapsed().max(Duration::from_nanos(20));
+        let mut times = vec![];
+        if once >= LONG {
+            times.push(once.as_secs_f64());
+        } else {
             let start = Instant::now();
-            for _ in 0..repeats {
+            task();
+            once = start.elapsed().max(Duration::from_nanos(20));
+        }
+        let repeats = SHORTEST.div_duration_f64(once).ceil() as u32;
+        let rounds = (part.div_duration_f64(once * repeats) as usize).clamp(budget.least, budget.most) - times.len();
+        series.push(Series { repeats, rounds, times });
+    }
+    let most = series.iter().map(|series| series.rounds).max().unwrap_or(0);
+    for round in 0..most {
+        for (task, Series { repeats, rounds, times }) in tasks.iter_mut().zip(&mut series) {
+            if (round + 1) * *rounds / most == round * *rounds / most {
+                continue;
+            }
+            let start = Instant::now();
+            for _ in 0..*repeats {
                 task();
             }
-            times.push(start.elapsed().as_secs_f64() / f64::from(repeats));
+            times.push(start.elapsed().as_secs_f64() / f64::from(*repeats));
         }
     }
-    times.into_iter().map(median).collect()
+    series.into_iter().map(|series| median(series.times)).collect()
 }
 
 fn median(mut times: Vec<f64>) -> f64 {

@@ -96,6 +96,7 @@ impl Bench<'_> {
         let z = data::view(&logits, classes, Order::ChannelsFirst)?;
         {
             let mut copy = Aligned::<f32>::new(logits.len());
+            memory::copy(&logits, &mut copy, true);
             let times = medians(
                 BUDGET,
                 &mut [&mut || _ = black_box(memory::read(&logits)), &mut || memory::copy(&logits, &mut copy, true)],
@@ -242,6 +243,7 @@ impl Bench<'_> {
         let cotangent = loss.evaluate(&self.engine.statistics(z, &problem, loss.request())?)?.cotangent;
         let checked = Problem { labels_checked: true, ..problem };
         let engine = self.engine;
+        gradient.fill(T::default());
         let times = medians(
             BUDGET,
             &mut [

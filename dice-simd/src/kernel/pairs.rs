@@ -15,17 +15,25 @@ const TURNS: usize = 8;
 /// Blocks that are counted together. While they are, memory brings the next ones.
 pub(super) const TOGETHER: usize = BITS_BLOCKS;
 
+/// Blocks after which tables must be flushed, lest a number overflow.
+const MOST_KEPT: usize = 1 << 24;
+
 /// Counts pairs of labels.
 pub(super) struct Pairs {
     classes: usize,
     /// Whether bits are counted: per pair, the words of a register.
     bits: Option<[[u64; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES]>,
+    /// Counts of `truth << 4 | prediction`.
+    tables: [[u32; NIBBLE_CLASSES * NIBBLE_CLASSES]; TURNS],
+    /// The blocks that the tables hold.
+    kept: usize,
 }
 
 impl Pairs {
     pub(super) fn new<L: Lanes>(lanes: L, classes: usize) -> Self {
         let bits = (5..=NIBBLE_CLASSES).contains(&classes) && lanes.counts_bits();
-        Self { classes, bits: bits.then_some([[0; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES]) }
+        let bits = bits.then_some([[0; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES]);
+        Self { classes, bits, tables: [[0; NIBBLE_CLASSES * NIBBLE_CLASSES]; TURNS], kept: 0 }
     }
 
     /// Counts at most [`TOGETHER`] blocks of labels, all of which are classes, in `counts`, `[truth][prediction]`, or keeps
@@ -43,12 +51,18 @@ impl Pairs {
             lanes.prefetch(prediction.as_ptr().wrapping_add(TOGETHER * BLOCK));
         }
         let classes = self.classes;
+        if self.kept >= MOST_KEPT {
+            self.flush(counts);
+        }
         match (classes, &mut self.bits) {
             (2, _) => count_each::<L, 2>(lanes, truth, prediction, counts),
             (3, _) => count_each::<L, 3>(lanes, truth, prediction, counts),
             (4, _) => count_each::<L, 4>(lanes, truth, prediction, counts),
             (_, Some(words)) if truth.len() == TOGETHER => count_bits(lanes, truth, prediction, classes, words),
-            _ if classes <= NIBBLE_CLASSES => count_nibbles(truth, prediction, classes, counts),
+            _ if classes <= NIBBLE_CLASSES => {
+                self.kept += truth.len();
+                count_nibbles(truth, prediction, &mut self.tables);
+            }
             _ => count_bytes(truth, prediction, classes, counts),
         }
     }
@@ -60,6 +74,15 @@ impl Pairs {
                 *count += words.iter().sum::<u64>();
                 *words = [0; 8];
             }
+        }
+        if std::mem::take(&mut self.kept) > 0 {
+            for (truth, counts) in counts[..self.classes * self.classes].chunks_exact_mut(self.classes).enumerate() {
+                for (prediction, count) in counts.iter_mut().enumerate() {
+                    let found = |table: &[u32; _]| u64::from(table[truth << 4 | prediction]);
+                    *count += self.tables.iter().map(found).sum::<u64>();
+                }
+            }
+            self.tables = [[0; NIBBLE_CLASSES * NIBBLE_CLASSES]; TURNS];
         }
     }
 }
@@ -130,25 +153,33 @@ fn count_bits<L: Lanes>(
     lanes.count_pairs(&mut words[..classes * classes], classes, &planes[0], &planes[1]);
 }
 
-/// Counts voxel by voxel in tables of bytes.
+/// Whether all labels of a block are the same, as in most of a volume they are.
 #[inline(always)]
-fn count_nibbles(truth: &[[u8; BLOCK]], prediction: &[[u8; BLOCK]], classes: usize, counts: &mut [u64]) {
-    let mut tables = [[0_u32; NIBBLE_CLASSES * NIBBLE_CLASSES]; TURNS];
+fn is_uniform(block: &[u8; BLOCK]) -> bool {
+    block.iter().fold(0, |difference, label| difference | label ^ block[0]) == 0
+}
+
+/// Counts voxel by voxel.
+#[inline(always)]
+fn count_nibbles(
+    truth: &[[u8; BLOCK]],
+    prediction: &[[u8; BLOCK]],
+    tables: &mut [[u32; NIBBLE_CLASSES * NIBBLE_CLASSES]; TURNS],
+) {
     for (truth, prediction) in truth.iter().zip(prediction) {
         let mut pairs = [0; BLOCK];
         for (pair, (truth, prediction)) in pairs.iter_mut().zip(truth.iter().zip(prediction)) {
             *pair = truth << 4 | prediction;
         }
-        for pairs in pairs.as_chunks::<TURNS>().0 {
-            for (table, &pair) in tables.iter_mut().zip(pairs) {
-                table[usize::from(pair)] += 1;
-            }
+        if is_uniform(&pairs) {
+            tables[0][usize::from(pairs[0])] += BLOCK as u32;
+            continue;
         }
-    }
-    for truth in 0..classes {
-        for prediction in 0..classes {
-            let found: u32 = tables.iter().map(|table| table[truth << 4 | prediction]).sum();
-            counts[truth * classes + prediction] += u64::from(found);
+        for &pairs in pairs.as_chunks::<TURNS>().0 {
+            let pairs = u64::from_le_bytes(pairs);
+            for (turn, table) in tables.iter_mut().enumerate() {
+                table[usize::from((pairs >> (8 * turn)) as u8)] += 1;
+            }
         }
     }
 }
@@ -158,6 +189,10 @@ fn count_nibbles(truth: &[[u8; BLOCK]], prediction: &[[u8; BLOCK]], classes: usi
 fn count_bytes(truth: &[[u8; BLOCK]], prediction: &[[u8; BLOCK]], classes: usize, counts: &mut [u64]) {
     let table = classes * classes;
     for (truth, prediction) in truth.iter().zip(prediction) {
+        if is_uniform(truth) && is_uniform(prediction) {
+            counts[usize::from(truth[0]) * classes + usize::from(prediction[0])] += BLOCK as u64;
+            continue;
+        }
         for (i, (&truth, &prediction)) in truth.iter().zip(prediction).enumerate() {
             counts[i % super::confusion::TURNS * table + usize::from(truth) * classes + usize::from(prediction)] += 1;
         }

@@ -156,7 +156,8 @@ macro_rules! arithmetic {
         }
 
         type B = I;
-        type T = I;
+        // Of both registers together, which leaves room for more of them.
+        type T = __m256i;
         #[inline(always)]
         fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> I {
             let byte = self.0.avx._mm256_set1_epi8(byte as i8);
@@ -168,18 +169,17 @@ macro_rules! arithmetic {
             each!(R in 2 => self.0.avx2._mm256_and_si256(a[R], b[R]))
         }
         #[inline(always)]
-        fn tally(self) -> I {
-            [self.0.avx._mm256_setzero_si256(); 2]
+        fn tally(self) -> __m256i {
+            self.0.avx._mm256_setzero_si256()
         }
         #[inline(always)]
-        fn count(self, tally: I, b: I) -> I {
-            each!(R in 2 => self.0.avx2._mm256_sub_epi8(tally[R], b[R]))
+        fn count(self, tally: __m256i, b: I) -> __m256i {
+            self.0.avx2._mm256_sub_epi8(self.0.avx2._mm256_sub_epi8(tally, b[0]), b[1])
         }
         #[inline(always)]
-        fn total(self, tally: I) -> u64 {
-            let zero = self.0.avx._mm256_setzero_si256();
-            let sums: [[u64; 4]; 2] = cast(each!(R in 2 => self.0.avx2._mm256_sad_epu8(tally[R], zero)));
-            sums.as_flattened().iter().sum()
+        fn total(self, tally: __m256i) -> u64 {
+            let sums: [u64; 4] = cast(self.0.avx2._mm256_sad_epu8(tally, self.tally()));
+            sums.iter().sum()
         }
 
         #[inline(always)]

@@ -140,7 +140,7 @@ pub(crate) trait Lanes: Copy {
 
     /// A truth value for each byte of a block.
     type B: Copy;
-    /// How often each byte's truth value was true, or all together: at most 255 times each.
+    /// How often truth values were true, in any number of parts: at most 127 counts.
     type T: Copy;
     fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> Self::B;
     fn both(self, a: Self::B, b: Self::B) -> Self::B;
