@@ -4,14 +4,12 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use dice_bench::PORTABLE_TOLERANCE;
 use dice_bench::data::{self, Aligned, Data, Element, Order};
 use dice_simd::core::half::{bf16, f16};
 use dice_simd::core::loss::GeneralizedDice;
 use dice_simd::core::{Problem, View};
 use dice_simd::{Engine, Isa};
-
-/// Agreement of the portable level with the others.
-const PORTABLE_TOLERANCE: f64 = 1e-6;
 
 fn passes(criterion: &mut Criterion) {
     for classes in [2, 4, 14] {

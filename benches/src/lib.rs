@@ -7,6 +7,9 @@ pub mod report;
 
 use std::time::{Duration, Instant};
 
+/// Agreement of the portable level's loss with the others.
+pub const PORTABLE_TOLERANCE: f64 = 1e-6;
+
 /// How long a measurement may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Budget {

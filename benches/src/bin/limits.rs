@@ -11,10 +11,10 @@ use clap::Parser;
 use dice_bench::data::{self, Aligned, Data, Element, Order};
 use dice_bench::machine::Machine;
 use dice_bench::report::{self, Case, Report, Row, SCHEMA};
-use dice_bench::{Budget, medians, memory};
+use dice_bench::{Budget, PORTABLE_TOLERANCE, medians, memory};
 use dice_simd::core::half::{bf16, f16};
 use dice_simd::core::loss::GeneralizedDice;
-use dice_simd::core::{Confusion, Error, Problem, View};
+use dice_simd::core::{Confusion, Error, LossHead, Problem, View};
 use dice_simd::{Engine, Isa, Workspace};
 
 /// Measures the limits of this machine, then the library, and prints each as a share of its limit.
@@ -61,6 +61,9 @@ enum Dtype {
 }
 
 const CLASSES: [usize; 4] = [2, 4, 14, 32];
+
+/// Voxels of which each level's answer is checked before it is timed.
+const CHECKED: usize = 5 * 8192 + 77;
 
 fn main() -> Result<(), Box<dyn StdError>> {
     let options = Options::parse();
@@ -173,6 +176,18 @@ impl Bench {
         let loss = GeneralizedDice::default();
         let isas: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::Scalar).collect();
 
+        let few = 0..voxels.min(CHECKED);
+        let statistics = |isa| {
+            let engine = Engine::serial().with_isa(isa).expect("it is available");
+            engine.statistics_range(&z, &problem, loss.request(), few.clone())
+        };
+        let expected = statistics(Isa::Scalar)?;
+        for &isa in &isas {
+            let found = statistics(isa)?;
+            let difference = loss.evaluate(&found)?.value() - loss.evaluate(&expected)?.value();
+            let right = if isa.is_exact() { found == expected } else { difference.abs() <= PORTABLE_TOLERANCE };
+            assert!(right, "{isa}: wrong sums");
+        }
         let stream = resident == Resident::Dram;
         memory::copy(&logits, &mut gradient, stream);
         let gradient = RefCell::new(gradient);
@@ -224,6 +239,17 @@ impl Bench {
         let map = View::label_map(&prediction, &[1, voxels])?;
         let problem = Problem::new(View::label_map(&truth, &[1, voxels])?);
         let isas: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::Scalar).collect();
+        let few = voxels.min(CHECKED);
+        let few_labels = View::label_map(&prediction[..few], &[1, few])?;
+        let few_voxels = Problem::new(View::label_map(&truth[..few], &[1, few])?);
+        let count = |isa| {
+            let engine = Engine::serial().with_isa(isa).expect("it is available");
+            engine.confusion_of_labels(few_labels, classes, &few_voxels)
+        };
+        let expected = count(Isa::Scalar)?;
+        for &isa in &isas {
+            assert_eq!(count(isa)?, expected, "{isa}: wrong counts");
+        }
         let mut tasks: Vec<Box<dyn FnMut() + '_>> =
             vec![Box::new(|| _ = black_box(memory::read_both(&truth, &prediction)))];
         for &isa in &isas {
