@@ -95,6 +95,13 @@ impl Case {
     }
 }
 
+/// Whether each of the words is one of the case's name: `value C4 f32 last avx2 2T random dram`, without `last` for
+/// channels-first.
+pub fn has_words(case: &Case, words: &[String]) -> bool {
+    let name = case.name();
+    words.iter().all(|word| name.split(' ').any(|of_name| of_name == word))
+}
+
 impl Report {
     /// The head of the table of [`Row::line`]s.
     pub const HEADER: &str =

@@ -1,7 +1,11 @@
 //! From a run-time [`Isa`](crate::Isa) to compiled kernels: once per call and thread, at the outermost loop.
 
+use std::hint::black_box;
+
+use crate::kernel::Row;
 use crate::lanes::Lanes;
 use crate::real::Real;
+use crate::tile::BLOCK;
 
 /// Code over [`Lanes`], to be compiled once per instruction set.
 pub(crate) trait Kernel {
@@ -42,6 +46,9 @@ impl<K: Kernel, L: Lanes<R = K::R>, const GROUP: usize> pulp::NullaryFnOnce for 
 
     #[inline(always)]
     fn call(self) -> K::Output {
+        // What the registers do not hold is spilled to the stack. The compiler aligns it to the registers' size only where some
+        // variable asks for that, and a spill across two cache lines is slow.
+        black_box(&Row([0_u8; BLOCK]));
         self.0.run::<L, GROUP>(self.1)
     }
 }

@@ -73,6 +73,12 @@ impl Span {
         self.inside.len() == BLOCK
     }
 
+    /// The full block that lies `blocks` blocks after this full one.
+    #[inline(always)]
+    pub(crate) fn later(&self, blocks: usize) -> Self {
+        Self { voxel: self.voxel + blocks * BLOCK, ..self.clone() }
+    }
+
     /// The voxels, counted in the view.
     #[inline(always)]
     pub(crate) fn voxels(&self) -> Range<usize> {

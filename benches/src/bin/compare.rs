@@ -18,7 +18,7 @@ struct Options {
     /// Draw the shares here.
     #[arg(long)]
     svg: Option<PathBuf>,
-    /// Only cases whose line contains each of these words.
+    /// Only cases of which each of these words is true: value, C4, f32, last, avx2, 2T, brain, dram.
     #[arg(long)]
     only: Vec<String>,
 }
@@ -28,11 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut reports = Vec::new();
     for path in &options.reports {
         let mut report = Report::load(path)?;
-        report.rows.retain(|row| {
-            let line = row.line();
-            let words: Vec<&str> = line.split_whitespace().collect();
-            options.only.iter().all(|only| words.contains(&only.as_str()))
-        });
+        report.rows.retain(|row| report::has_words(&row.case, &options.only));
         reports.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), report));
     }
     let table = report::markdown(&reports)?;

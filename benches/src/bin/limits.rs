@@ -29,6 +29,9 @@ struct Options {
     /// Draw the shares.
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// Only what each of these words is true of: C4, f32, last, 2T, brain, dram.
+    #[arg(long)]
+    only: Vec<String>,
 }
 
 /// What lies where.
@@ -68,7 +71,8 @@ const CHECKED: usize = 5 * 8192 + 77;
 fn main() -> Result<(), Box<dyn StdError>> {
     let options = Options::parse();
     let machine = Machine::this();
-    let groups = plan(&machine, options.quick);
+    let mut groups = plan(&machine, options.quick);
+    groups.retain(|group| report::has_words(&group.case("", Isa::Scalar, 0), &options.only));
     let budget = if options.quick {
         Budget { time: Duration::from_millis(900), least: 1, most: 9 }
     } else {
@@ -128,6 +132,34 @@ fn plan(machine: &Machine, quick: bool) -> Vec<Group> {
         }
     }
     groups
+}
+
+impl Group {
+    fn case(&self, pass: &str, isa: Isa, voxels: usize) -> Case {
+        let dtype = match self.dtype {
+            Dtype::F32 => f32::NAME,
+            Dtype::F64 => f64::NAME,
+            Dtype::F16 => f16::NAME,
+            Dtype::Bf16 => bf16::NAME,
+            Dtype::Labels => "u8",
+        };
+        let resident = match self.resident {
+            Resident::L2 => "l2",
+            Resident::L3 => "l3",
+            Resident::Dram => "dram",
+        };
+        Case {
+            pass: pass.to_owned(),
+            classes: self.classes,
+            voxels,
+            dtype: dtype.to_owned(),
+            layout: self.order.name().to_owned(),
+            isa: isa.to_string(),
+            threads: self.threads,
+            data: self.data.name().to_owned(),
+            resident: resident.to_owned(),
+        }
+    }
 }
 
 /// Median seconds of each task.
@@ -217,9 +249,9 @@ impl Bench {
         let read = seconds[0] * input / prediction;
         let copy = seconds[1] * (input + prediction) / (2.0 * prediction);
         for (isa, seconds) in isas.into_iter().zip(seconds[2..].chunks_exact(2)) {
-            self.push(group, T::NAME, "value", isa, voxels, [input, seconds[0], read]);
+            self.push(group, "value", isa, voxels, [input, seconds[0], read]);
             let bytes = 2.0 * input + prediction;
-            self.push(group, T::NAME, "value_and_grad", isa, voxels, [bytes, seconds[1], read + copy]);
+            self.push(group, "value_and_grad", isa, voxels, [bytes, seconds[1], read + copy]);
         }
         Ok(())
     }
@@ -262,28 +294,13 @@ impl Bench {
         let seconds = take(self.budget, &mut tasks);
         drop(tasks);
         for (isa, &time) in isas.into_iter().zip(&seconds[1..]) {
-            self.push(group, "u8", "confusion", isa, voxels, [2.0 * voxels as f64, time, seconds[0]]);
+            self.push(group, "confusion", isa, voxels, [2.0 * voxels as f64, time, seconds[0]]);
         }
         Ok(())
     }
 
-    fn push(&mut self, group: &Group, dtype: &str, pass: &str, isa: Isa, voxels: usize, numbers: [f64; 3]) {
-        let case = Case {
-            pass: pass.to_owned(),
-            classes: group.classes,
-            voxels,
-            dtype: dtype.to_owned(),
-            layout: group.order.name().to_owned(),
-            isa: isa.to_string(),
-            threads: group.threads,
-            data: group.data.name().to_owned(),
-            resident: match group.resident {
-                Resident::L2 => "l2",
-                Resident::L3 => "l3",
-                Resident::Dram => "dram",
-            }
-            .to_owned(),
-        };
+    fn push(&mut self, group: &Group, pass: &str, isa: Isa, voxels: usize, numbers: [f64; 3]) {
+        let case = group.case(pass, isa, voxels);
         let [bytes, seconds, limit] = numbers;
         let row = Row::new(case, bytes, seconds, limit);
         eprint!("\r");

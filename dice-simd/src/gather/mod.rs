@@ -20,11 +20,16 @@ use planes::PlaneStage;
 pub(crate) use planes::{Logits, Planes, Rows, with_rows};
 pub(crate) use voxels::{Counted, LabelMap, Voxels, all_within};
 
+/// The most classes whose labels are bytes.
+pub(crate) const BYTE_CLASSES: usize = 256;
+
 /// What a block is compared with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Truth<'s, R> {
     /// The channel that each voxel belongs to, −1 for none.
     Labels(&'s Row<i32>),
+    /// The same of at most 256 classes, if every voxel counts alike.
+    Bytes(ByteLabels<'s>),
     /// A row per class.
     Dense(Rows<'s, R>),
 }
@@ -40,6 +45,30 @@ pub(crate) struct Block<'s, R> {
     pub(crate) weights: Option<&'s Row<R>>,
 }
 
+/// The labels of a block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ByteLabels<'s> {
+    pub(crate) labels: &'s [u8; BLOCK],
+    /// The label of channel 0.
+    pub(crate) first: i32,
+}
+
+impl ByteLabels<'_> {
+    /// The channels of one vector.
+    #[inline(always)]
+    pub(crate) fn load<L: Lanes>(self, lanes: L, vector: usize) -> L::I {
+        lanes.load_bytes(&self.labels.as_chunks().0[vector], self.first)
+    }
+
+    /// The channels of all.
+    #[inline(always)]
+    pub(crate) fn widen<L: Lanes>(self, lanes: L, channels: &mut Row<i32>) {
+        for vector in 0..VECTORS {
+            lanes.store_i(channels.vector_mut(vector), self.load(lanes, vector));
+        }
+    }
+}
+
 /// Room for what must be copied, one per thread.
 #[derive(Debug, Default)]
 pub(crate) struct Stage<R> {
@@ -47,6 +76,7 @@ pub(crate) struct Stage<R> {
     /// Of a dense target.
     target: PlaneStage<R>,
     channels: Row<i32>,
+    labels: Row<u8>,
     weights: Row<R>,
 }
 
@@ -145,6 +175,36 @@ impl<'a> Source<'a> {
         (stage.channels, stage.weights) = (Row([-1; BLOCK]), Row([R::ONE; BLOCK]));
     }
 
+    /// The labels of at most `most` whole blocks from a span on, if every voxel of them counts alike and nothing of them but
+    /// the logits must be looked at again: blocks for [`alike`](Self::alike).
+    #[inline(always)]
+    pub(crate) fn blocks_alike<L: Lanes>(&self, lanes: L, span: &Span, most: usize) -> &'a [[u8; BLOCK]] {
+        if most == 0 {
+            return &[];
+        }
+        let blocks = self.voxels.plain_blocks(lanes, span, most);
+        blocks.or_else(|| self.voxels.plain_blocks(lanes, span, 1)).unwrap_or_default()
+    }
+
+    /// One of [`blocks_alike`](Self::blocks_alike).
+    #[inline(always)]
+    pub(crate) fn alike<'s, L: Lanes>(
+        &'s self,
+        lanes: L,
+        stage: &'s mut Stage<L::R>,
+        span: &Span,
+        labels: &'s [u8; BLOCK],
+    ) -> Block<'s, L::R> {
+        let truth = Truth::Bytes(ByteLabels { labels, first: self.first() });
+        let logits = self.logits.logits(lanes, &mut stage.logits, span);
+        Block { counted: BLOCK, logits, truth, weights: None }
+    }
+
+    /// The label of channel 0.
+    pub(crate) fn first(&self) -> i32 {
+        self.voxels.problem().first as i32
+    }
+
     /// Reads a block. A label or weight that cannot be is noted, and its voxel does not count.
     #[inline(always)]
     pub(crate) fn block<'s, L: Lanes>(
@@ -154,7 +214,7 @@ impl<'a> Source<'a> {
         span: &Span,
         bad: &mut FirstBad<Bad>,
     ) -> Block<'s, L::R> {
-        let Stage { logits, target, channels, weights } = stage;
+        let Stage { logits, target, channels, labels, weights } = stage;
         let Counted { voxels: counted, uniform } = self.voxels.read(lanes, channels, weights, span, bad);
         let weights = &*weights;
         if counted == 0 {
@@ -168,6 +228,13 @@ impl<'a> Source<'a> {
         };
         let (truth, weighted) = match &self.target {
             Some(planes) => (Truth::Dense(planes.rows(lanes, target, span, zeros)), true),
+            None if uniform && self.voxels.problem().allowed <= BYTE_CLASSES => {
+                let first = self.first();
+                for (label, &channel) in labels.0.iter_mut().zip(&channels.0) {
+                    *label = (channel + first) as u8;
+                }
+                (Truth::Bytes(ByteLabels { labels: &labels.0, first }), false)
+            }
             None => (Truth::Labels(channels), !uniform),
         };
         Block { counted, logits, truth, weights: weighted.then_some(weights) }

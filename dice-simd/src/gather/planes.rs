@@ -19,9 +19,9 @@ use crate::tile::{BLOCK, Span, VECTORS};
 const LINE: usize = 64;
 
 /// Rows that are on their way from memory at once, more or less: what covers its latency.
-const ROWS_AHEAD: usize = 32;
+const ROWS_AHEAD: usize = 64;
 /// The last blocks of a tile ask for what is another thread's as a rule: not too many of them.
-const MOST_BLOCKS_AHEAD: usize = 8;
+const LEAST: usize = 4; const MOST_BLOCKS_AHEAD: usize = 16;
 /// See [`Later::in_run`].
 const FEW_PLANES: usize = 16;
 /// See [`Later::in_run`].
@@ -157,7 +157,7 @@ impl<'s, E: Element> Rows<'s, E> {
         let bytes = LANES * size_of::<E>();
         if (vector * bytes).is_multiple_of(LINE) {
             for offset in (0..bytes).step_by(LINE) {
-                lanes.prefetch(first.wrapping_add(offset));
+                lanes.prefetch_to_l2(first.wrapping_add(offset));
             }
         }
     }
@@ -189,7 +189,7 @@ impl<'a> Planes<'a> {
     fn of(elements: Elements, layout: Layout) -> Self {
         let walk = layout.walk();
         let (form, ahead) =
-            (Form::of(&layout, &walk), (ROWS_AHEAD / layout.channels().max(1)).clamp(1, MOST_BLOCKS_AHEAD));
+            (Form::of(&layout, &walk), (ROWS_AHEAD / layout.channels().max(1)).clamp(LEAST, MOST_BLOCKS_AHEAD));
         Self { elements, layout, walk, form, ahead, borrowed: PhantomData }
     }
 

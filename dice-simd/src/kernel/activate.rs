@@ -120,8 +120,8 @@ pub(super) fn softmax<L: Lanes, E: Element, const GROUP: usize, const CLASSES: u
         }
     } else {
         for e in &mut e {
-            let mut max = lanes.splat(L::R::NEG_INFINITY);
-            for &z in e.iter() {
+            let mut max = e[0];
+            for &z in &e[1..] {
                 max = lanes.max(max, z);
             }
             for z in e.iter_mut() {
@@ -130,7 +130,8 @@ pub(super) fn softmax<L: Lanes, E: Element, const GROUP: usize, const CLASSES: u
         }
         exp_each::<L, GROUP>(lanes, e.as_flattened_mut());
         for (sum, e) in sum.iter_mut().zip(&e) {
-            for &e in e {
+            *sum = e[0];
+            for &e in &e[1..] {
                 *sum = lanes.add(*sum, e);
             }
         }

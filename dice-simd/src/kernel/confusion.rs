@@ -6,10 +6,10 @@ use std::sync::Mutex;
 use dice_core::Confusion;
 
 use super::Row;
-use super::pairs::{BYTE_CLASSES, Pairs, TOGETHER};
+use super::pairs::{Pairs, TOGETHER};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, all_within, with_rows};
+use crate::gather::{BYTE_CLASSES, Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, all_within, with_rows};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 use crate::real::Real;
@@ -119,11 +119,11 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, '_, R> {
 
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
-        let channels = self.source.classes();
+        let classes = self.source.classes();
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, counts, .. } = &mut *scratch;
         self.source.fit(stage);
-        let (mut truth, mut prediction) = (Row([0; BLOCK]), Row([0; BLOCK]));
+        let (mut channels, mut truth, mut prediction) = (Row([0; BLOCK]), Row([0; BLOCK]), Row([0; BLOCK]));
         let first = self.source.voxels().problem().first as i32;
         counts.clear(self.source.voxels().problem().allowed);
         let mut bad = FirstBad::default();
@@ -134,8 +134,15 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, '_, R> {
                 if block.counted == 0 {
                     continue;
                 }
-                with_rows!(block.logits, R, rows => greatest(lanes, rows, channels, &mut prediction));
-                let Truth::Labels(channels) = block.truth else { unreachable!("a dense target was refused") };
+                with_rows!(block.logits, R, rows => greatest(lanes, rows, classes, &mut prediction));
+                let channels = match block.truth {
+                    Truth::Labels(channels) => channels,
+                    Truth::Bytes(labels) => {
+                        labels.widen(lanes, &mut channels);
+                        &channels
+                    }
+                    Truth::Dense(_) => unreachable!("a dense target was refused"),
+                };
                 // −1 is the background of one channel, or no voxel that counts.
                 for (place, (truth, &channel)) in truth.0.iter_mut().zip(&channels.0).enumerate() {
                     let counts = block.weights.is_none_or(|weights| weights.0[place] != R::ZERO);

@@ -6,8 +6,6 @@
 use crate::lanes::{BITS_BLOCKS, Lanes};
 use crate::tile::BLOCK;
 
-/// The most classes whose labels are bytes.
-pub(super) const BYTE_CLASSES: usize = 256;
 /// The most classes of which a pair fits into a byte.
 const NIBBLE_CLASSES: usize = 16;
 /// Tables that take turns: a voxel need not wait for the count of its neighbour, which is of the same class as a rule.

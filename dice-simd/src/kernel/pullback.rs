@@ -12,12 +12,15 @@ use super::truth::Truth;
 use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{self, FirstBad, Rows, Source, with_rows};
+use crate::gather::{self, ByteLabels, FirstBad, Rows, Source, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::scatter::{Sink, SinkBlock};
 use crate::scratch::{Scratch, fit};
 use crate::tile::{BLOCK, Tiles, VECTORS};
+
+/// Blocks whose labels are looked at together.
+const BLOCKS_TOGETHER: usize = 8;
 
 /// ∂L/∂p of one class, the upstream gradient included.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +81,7 @@ impl<R: Real> PullbackPass<'_, R> {
         self.source.fit(stage);
         self.sink.fit(out);
         fit(e, classes, Row::default());
-        let mut r = Row([R::ZERO; BLOCK]);
+        let (mut r, mut channels) = (Row([R::ZERO; BLOCK]), Row([0; BLOCK]));
         for tile in self.tiles.claims() {
             let row = self.cotangent.row(tile.sample);
             slopes.clear();
@@ -86,42 +89,62 @@ impl<R: Real> PullbackPass<'_, R> {
             let slopes = &slopes[..classes];
             // A group without a gradient has none where its logits are NaN either.
             let silent = slopes.iter().all(|slope| slope.is_zero());
-            for span in tile.spans() {
-                // Labels were looked at before; one that is no class does not count.
-                let block = self.source.block(lanes, stage, &span, &mut FirstBad::default());
-                let e = &mut e[..classes];
-                // SAFETY: the tile is this thread's alone, so are its voxels.
-                let mut target = unsafe { self.sink.block(out, &span) };
-                if block.counted == 0 || silent {
-                    for class in 0..classes {
-                        for vector in 0..VECTORS {
-                            target.put(lanes, class, vector, lanes.splat(R::ZERO));
-                        }
-                    }
-                } else {
-                    with_rows!(block.logits, R, rows => match (CLASSES, GROUP, block.truth, block.weights) {
-                        (2, _, gather::Truth::Labels(channels), None) => {
-                            pull_back_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, channels, slopes, &mut target);
-                        }
-                        (4, 4, gather::Truth::Labels(channels), None) => {
-                            pull_back_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, channels, slopes, &mut target);
-                        }
-                        (_, _, truth, weights) => {
-                            A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
-                            match truth {
-                                gather::Truth::Labels(channels) => {
-                                    pull_back::<L, A, GROUP>(lanes, e, &r, channels, weights, slopes, &mut target);
-                                }
-                                gather::Truth::Dense(truth) => {
-                                    pull_back::<L, A, GROUP>(lanes, e, &r, truth, weights, slopes, &mut target);
-                                }
+            let mut spans = tile.spans();
+            while let Some(first) = spans.next() {
+                let alike = self.source.blocks_alike(lanes, &first, tile.whole_blocks(&first).min(BLOCKS_TOGETHER));
+                let blocks = alike.len().max(1);
+                for i in 0..blocks {
+                    let span = first.later(i);
+                    let block = match alike.get(i) {
+                        Some(labels) => self.source.alike(lanes, stage, &span, labels),
+                        // Labels were looked at before; one that is no class does not count.
+                        None => self.source.block(lanes, stage, &span, &mut FirstBad::default()),
+                    };
+                    let e = &mut e[..classes];
+                    // SAFETY: the tile is this thread's alone, so are its voxels.
+                    let mut target = unsafe { self.sink.block(out, &span) };
+                    if block.counted == 0 || silent {
+                        for class in 0..classes {
+                            for vector in 0..VECTORS {
+                                target.put(lanes, class, vector, lanes.splat(R::ZERO));
                             }
                         }
-                    });
+                    } else {
+                        with_rows!(block.logits, R, rows => match (CLASSES, GROUP, block.truth, block.weights) {
+                            (2, _, gather::Truth::Bytes(labels), _) => {
+                                pull_back_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, labels, slopes, &mut target);
+                            }
+                            (4, 4, gather::Truth::Bytes(labels), _) => {
+                                pull_back_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, slopes, &mut target);
+                            }
+                            (_, _, truth, weights) => {
+                                A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
+                                let truth = match truth {
+                                    gather::Truth::Bytes(labels) => {
+                                        labels.widen(lanes, &mut channels);
+                                        gather::Truth::Labels(&channels)
+                                    }
+                                    truth => truth,
+                                };
+                                match truth {
+                                    gather::Truth::Labels(channels) => {
+                                        pull_back::<L, A, GROUP>(lanes, e, &r, channels, weights, slopes, &mut target);
+                                    }
+                                    gather::Truth::Dense(truth) => {
+                                        pull_back::<L, A, GROUP>(lanes, e, &r, truth, weights, slopes, &mut target);
+                                    }
+                                    gather::Truth::Bytes(_) => unreachable!("they were widened"),
+                                }
+                            }
+                        });
+                    }
+                    if target.is_staged() {
+                        // SAFETY: as above.
+                        unsafe { self.sink.store(lanes, out, &span) };
+                    }
                 }
-                if target.is_staged() {
-                    // SAFETY: as above.
-                    unsafe { self.sink.store(lanes, out, &span) };
+                for _ in 1..blocks {
+                    spans.next();
                 }
             }
             // SAFETY: as above.
@@ -199,23 +222,24 @@ fn pull_back<L: Lanes, A: Activate, const GROUP: usize>(
 fn pull_back_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
     lanes: L,
     logits: Rows<'_, E>,
-    channels: &Row<i32>,
+    labels: ByteLabels<'_>,
     slopes: &[Slope<L::R>],
     target: &mut SinkBlock<'_, L::R>,
 ) {
     let slopes: &[_; CLASSES] = slopes.try_into().expect("the bucket is that of the number of classes");
+    let labels = ByteLabels { first: 0, ..labels };
     for first in (0..VECTORS).step_by(COUNT) {
         let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT>(lanes, logits, first);
         let mut gradient = [[lanes.splat(L::R::ZERO); COUNT]; CLASSES];
         for (j, (e, r)) in probabilities.into_iter().enumerate() {
             let mut mean = lanes.splat(L::R::ZERO);
             for class in 0..CLASSES {
-                let u = channels.slope(lanes, class, first + j, slopes[class]);
+                let u = labels.slope(lanes, class, first + j, slopes[class]);
                 mean = lanes.fma(e[class], u, mean);
             }
             let mean = lanes.mul(mean, r);
             for class in 0..CLASSES {
-                let u = channels.slope(lanes, class, first + j, slopes[class]);
+                let u = labels.slope(lanes, class, first + j, slopes[class]);
                 gradient[class][j] = lanes.mul(lanes.mul(e[class], r), lanes.sub(u, mean));
             }
         }

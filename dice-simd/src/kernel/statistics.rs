@@ -4,6 +4,7 @@
 //! worst case for rounding, loses less than 4e-7 of it.
 
 use std::marker::PhantomData;
+use std::slice;
 use std::sync::Mutex;
 
 use dice_core::{Activation, NonFinite, Request, Statistics, Sum, accumulator};
@@ -13,7 +14,7 @@ use super::truth::Truth;
 use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{self, Bad, FirstBad, NotFinite, Rows, Source, with_rows};
+use crate::gather::{self, Bad, ByteLabels, FirstBad, NotFinite, Rows, Source, with_rows};
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
 use crate::scratch::{Scratch, fit};
@@ -73,8 +74,8 @@ struct ClassSums<R> {
     intersection: LaneSum<R>,
     /// Of blocks that are weighted or dense.
     target: LaneSum<R>,
-    /// Of all other blocks.
-    count: [i32; LANES],
+    /// The voxels of all other blocks.
+    count: u64,
 }
 
 /// The sums of a tile.
@@ -139,29 +140,52 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
         let Scratch { stage, e, sums, table, .. } = &mut *scratch;
         self.source.fit(stage);
         fit(e, classes, Row::default());
-        let mut r = Row([R::ZERO; BLOCK]);
+        let (mut r, mut channels) = (Row([R::ZERO; BLOCK]), Row([0; BLOCK]));
         let mut of_sample = SampleTable::new(table, classes, self.request);
         let mut bad = FirstBad::default();
         let mut not_finite = NotFinite::default();
         for tile in self.tiles.claims() {
             of_sample.turn_to(tile.sample, self.found);
             sums.clear(classes);
-            for (count, span) in tile.spans().enumerate() {
-                let block = self.source.block(lanes, stage, &span, &mut bad);
-                if block.counted > 0 {
+            let mut spans = tile.spans().enumerate();
+            while let Some((before, span)) = spans.next() {
+                let most = tile.whole_blocks(&span).min(F32_BLOCKS - before % F32_BLOCKS);
+                let alike = self.source.blocks_alike(lanes, &span, most);
+                count_labels(lanes, alike, self.source.first(), sums, classes);
+                let blocks = alike.len().max(1);
+                for i in 0..blocks {
+                    let block = match alike.get(i) {
+                        Some(labels) => self.source.alike(lanes, stage, &span.later(i), labels),
+                        None => self.source.block(lanes, stage, &span, &mut bad),
+                    };
+                    if block.counted == 0 {
+                        continue;
+                    }
                     let e = &mut e[..classes];
                     match (block.truth, block.weights) {
+                        (gather::Truth::Bytes(labels), _) => {
+                            if alike.is_empty() {
+                                count_labels(lanes, slice::from_ref(labels.labels), labels.first, sums, classes);
+                            }
+                            let sums = &mut sums.classes[..classes];
+                            with_rows!(block.logits, R, rows => match (CLASSES, GROUP) {
+                                (2, _) => add_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, labels, sums),
+                                (4, 4) => add_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, sums),
+                                _ => {
+                                    labels.widen(lanes, &mut channels);
+                                    A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
+                                    add_labels(lanes, e, &r, &channels, sums);
+                                }
+                            });
+                        }
                         (gather::Truth::Labels(channels), None) => {
                             sums.count += BLOCK;
                             let sums = &mut sums.classes[..classes];
-                            with_rows!(block.logits, R, rows => match (CLASSES, GROUP) {
-                                (2, _) => add_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, channels, sums),
-                                (4, 4) => add_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, channels, sums),
-                                _ => {
-                                    A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
-                                    add_labels(lanes, e, &r, channels, sums);
-                                }
-                            });
+                            for &channel in &channels.0 {
+                                sums[channel as usize].count += 1;
+                            }
+                            with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP>(lanes, rows, e, &mut r));
+                            add_labels(lanes, e, &r, channels, sums);
                         }
                         (truth, weights) => {
                             let weights = weights.expect("a block with a dense target has weights");
@@ -173,11 +197,16 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
                                 gather::Truth::Dense(target) => {
                                     add_weighted(lanes, e, &r, target, weights, sums, classes);
                                 }
+                                gather::Truth::Bytes(_) => unreachable!("they have no weights"),
                             }
                         }
                     }
                 }
-                if count % F32_BLOCKS == F32_BLOCKS - 1 {
+                // The span itself is the first block.
+                for _ in 1..blocks {
+                    spans.next();
+                }
+                if (before + blocks).is_multiple_of(F32_BLOCKS) {
                     sums.widen(lanes, classes);
                 }
             }
@@ -194,25 +223,42 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
     }
 }
 
+/// Counts the voxels of each class in blocks of labels in which every voxel counts alike.
+#[inline(always)]
+fn count_labels<L: Lanes>(lanes: L, blocks: &[[u8; BLOCK]], first: i32, sums: &mut TileSums<L::R>, classes: usize) {
+    let voxels = blocks.len() * BLOCK;
+    sums.count += voxels;
+    let mut others = voxels as u64;
+    // With as many channels as classes, what is of no other class is of the first.
+    let counted = usize::from(first == 0);
+    for (class, sums) in sums.classes[..classes].iter_mut().enumerate().skip(counted) {
+        let mut tally = lanes.tally();
+        for labels in blocks {
+            tally = lanes.count(tally, lanes.equal_bytes(labels, (class as i32 + first) as u8));
+        }
+        let count = lanes.total(tally);
+        sums.count += count;
+        others -= count;
+    }
+    if first == 0 {
+        sums.classes[0].count += others;
+    }
+}
+
 /// Adds a block of labels in which every voxel counts alike, class by class; p = e · r.
 #[inline(always)]
 fn add_labels<L: Lanes>(lanes: L, e: &[Row<L::R>], r: &Row<L::R>, channels: &Row<i32>, sums: &mut [ClassSums<L::R>]) {
     for (class, (e, sums)) in e.iter().zip(sums).enumerate() {
         let class = lanes.splat_i(class as i32);
-        let mut count = lanes.load_n(&sums.count);
         let p = lanes.mul(lanes.load(e.vector(0)), lanes.load(r.vector(0)));
-        let channel = lanes.load_i(channels.vector(0));
         let mut prediction = p;
-        let mut intersection = lanes.keep(lanes.eq(channel, class), p);
-        count = lanes.count_eq(channel, class, count);
+        let mut intersection = lanes.keep(lanes.eq(lanes.load_i(channels.vector(0)), class), p);
         for j in 1..VECTORS {
             let (e, r) = (lanes.load(e.vector(j)), lanes.load(r.vector(j)));
-            let channel = lanes.load_i(channels.vector(j));
+            let is_class = lanes.eq(lanes.load_i(channels.vector(j)), class);
             prediction = lanes.fma(e, r, prediction);
-            intersection = lanes.fma_where(lanes.eq(channel, class), e, r, intersection);
-            count = lanes.count_eq(channel, class, count);
+            intersection = lanes.fma_where(is_class, e, r, intersection);
         }
-        lanes.store_n(&mut sums.count, count);
         sums.prediction.add(lanes, prediction);
         sums.intersection.add(lanes, intersection);
     }
@@ -223,31 +269,26 @@ fn add_labels<L: Lanes>(lanes: L, e: &[Row<L::R>], r: &Row<L::R>, channels: &Row
 fn add_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
     lanes: L,
     logits: Rows<'_, E>,
-    channels: &Row<i32>,
+    labels: ByteLabels<'_>,
     sums: &mut [ClassSums<L::R>],
 ) {
     let sums: &mut [_; CLASSES] = sums.try_into().expect("the bucket is that of the number of classes");
+    let labels = ByteLabels { first: 0, ..labels };
     let zero = lanes.splat(L::R::ZERO);
     let mut prediction = [zero; CLASSES];
     let mut intersection = [zero; CLASSES];
-    let mut count = [lanes.load_n(&[0; LANES]); CLASSES];
-    for (count, sums) in count.iter_mut().zip(sums.iter()) {
-        *count = lanes.load_n(&sums.count);
-    }
     for first in (0..VECTORS).step_by(COUNT) {
         let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT>(lanes, logits, first);
         for (j, (e, r)) in probabilities.into_iter().enumerate() {
-            let channel = lanes.load_i(channels.vector(first + j));
+            let channel = labels.load(lanes, first + j);
             for class in 0..CLASSES {
-                let index = lanes.splat_i(class as i32);
+                let is_class = lanes.eq(channel, lanes.splat_i(class as i32));
                 prediction[class] = lanes.fma(e[class], r, prediction[class]);
-                intersection[class] = lanes.fma_where(lanes.eq(channel, index), e[class], r, intersection[class]);
-                count[class] = lanes.count_eq(channel, index, count[class]);
+                intersection[class] = lanes.fma_where(is_class, e[class], r, intersection[class]);
             }
         }
     }
     for (class, sums) in sums.iter_mut().enumerate() {
-        lanes.store_n(&mut sums.count, count[class]);
         sums.prediction.add(lanes, prediction[class]);
         sums.intersection.add(lanes, intersection[class]);
     }
@@ -319,7 +360,7 @@ impl<'s> SampleTable<'s> {
         accumulator::add(&mut words[0], sums.count as f64 + fold(&sums.valid.tile));
         let mut finite = true;
         for (class, sums) in sums.classes.iter().enumerate() {
-            let count: f64 = sums.count.iter().map(|&count| f64::from(count)).sum();
+            let count = sums.count as f64;
             for (sum, value) in [
                 (Sum::Target, count + fold(&sums.target.tile)),
                 (Sum::Prediction, fold(&sums.prediction.tile)),

@@ -2,7 +2,7 @@
 
 use super::Row;
 use super::pullback::Slope;
-use crate::gather::Rows;
+use crate::gather::{ByteLabels, Rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
 
@@ -25,6 +25,20 @@ impl<R: Real> Truth<R> for &Row<i32> {
     #[inline(always)]
     fn slope<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, slope: Slope<R>) -> L::F {
         let is_class = lanes.eq(lanes.load_i(self.vector(vector)), lanes.splat_i(class as i32));
+        lanes.select(is_class, lanes.splat(slope.inside), lanes.splat(slope.outside))
+    }
+}
+
+/// The same.
+impl<R: Real> Truth<R> for ByteLabels<'_> {
+    #[inline(always)]
+    fn part<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F {
+        lanes.keep(lanes.eq(self.load(lanes, vector), lanes.splat_i(class as i32)), x)
+    }
+
+    #[inline(always)]
+    fn slope<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, slope: Slope<R>) -> L::F {
+        let is_class = lanes.eq(self.load(lanes, vector), lanes.splat_i(class as i32));
         lanes.select(is_class, lanes.splat(slope.inside), lanes.splat(slope.outside))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m128, __m128i, __m256, __m256d, __m256i, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _mm_prefetch,
+    __m128, __m128i, __m256, __m256d, __m256i, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch,
 };
 use std::marker::PhantomData;
 
@@ -54,7 +54,6 @@ macro_rules! arithmetic {
         type I = I;
         /// All bits of a lane set, or none.
         type M = [__m256i; $count];
-        type N = I;
 
         #[inline(always)]
         fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
@@ -78,6 +77,11 @@ macro_rules! arithmetic {
         fn prefetch(self, line: *const u8) {
             // SAFETY: a prefetch does not fault, whatever the address.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+        }
+        #[inline(always)]
+        fn prefetch_to_l2(self, line: *const u8) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
         }
         #[inline(always)]
         fn store(self, to: &mut [$real; LANES], x: Self::F) {
@@ -200,18 +204,6 @@ macro_rules! arithmetic {
         #[inline(always)]
         fn store_i(self, to: &mut [i32; LANES], x: I) {
             *to = cast(x);
-        }
-        #[inline(always)]
-        fn load_n(self, from: &[i32; LANES]) -> I {
-            self.load_i(from)
-        }
-        #[inline(always)]
-        fn store_n(self, to: &mut [i32; LANES], n: I) {
-            self.store_i(to, n);
-        }
-        #[inline(always)]
-        fn count_eq(self, a: I, b: I, n: I) -> I {
-            each!(R in 2 => self.0.avx2._mm256_sub_epi32(n[R], self.0.avx2._mm256_cmpeq_epi32(a[R], b[R])))
         }
     };
 }

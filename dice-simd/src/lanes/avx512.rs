@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_CMPINT_EQ,
-    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512, _mm512_popcnt_epi64,
+    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512, _mm512_popcnt_epi64,
     _mm512_set1_epi64, _mm512_setzero_si512, _mm512_xor_si512,
 };
 use std::marker::PhantomData;
@@ -47,7 +47,6 @@ macro_rules! arithmetic {
         type F = [$register; $count];
         type I = __m512i;
         type M = __mmask16;
-        type N = i32;
 
         #[inline(always)]
         fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
@@ -71,6 +70,11 @@ macro_rules! arithmetic {
         fn prefetch(self, line: *const u8) {
             // SAFETY: a prefetch does not fault, whatever the address.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
+        }
+        #[inline(always)]
+        fn prefetch_to_l2(self, line: *const u8) {
+            // SAFETY: as above.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(line.cast()) };
         }
         #[inline(always)]
         fn store(self, to: &mut [$real; LANES], x: Self::F) {
@@ -134,7 +138,7 @@ macro_rules! arithmetic {
         }
 
         type B = u64;
-        type T = u64;
+        type T = __m512i;
         #[inline(always)]
         fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> u64 {
             let byte = self.0.avx512f._mm512_set1_epi8(byte as i8);
@@ -145,16 +149,17 @@ macro_rules! arithmetic {
             a & b
         }
         #[inline(always)]
-        fn tally(self) -> u64 {
-            0
+        fn tally(self) -> __m512i {
+            self.0.avx512f._mm512_setzero_si512()
         }
         #[inline(always)]
-        fn count(self, tally: u64, b: u64) -> u64 {
-            tally + u64::from(b.count_ones())
+        fn count(self, tally: __m512i, b: u64) -> __m512i {
+            self.0.avx512bw._mm512_mask_add_epi8(tally, b, tally, self.0.avx512f._mm512_set1_epi8(1))
         }
         #[inline(always)]
-        fn total(self, tally: u64) -> u64 {
-            tally
+        fn total(self, tally: __m512i) -> u64 {
+            let sums = self.0.avx512bw._mm512_sad_epu8(tally, self.tally());
+            self.0.avx512f._mm512_reduce_add_epi64(sums) as u64
         }
 
         #[inline(always)]
@@ -196,18 +201,6 @@ macro_rules! arithmetic {
         #[inline(always)]
         fn select_i(self, m: __mmask16, a: __m512i, b: __m512i) -> __m512i {
             self.0.avx512f._mm512_mask_blend_epi32(m, b, a)
-        }
-        #[inline(always)]
-        fn load_n(self, from: &[i32; LANES]) -> i32 {
-            from[0]
-        }
-        #[inline(always)]
-        fn store_n(self, to: &mut [i32; LANES], n: i32) {
-            to[0] = n;
-        }
-        #[inline(always)]
-        fn count_eq(self, a: __m512i, b: __m512i, n: i32) -> i32 {
-            n + self.eq(a, b).count_ones() as i32
         }
     };
 }

@@ -47,8 +47,6 @@ pub(crate) trait Lanes: Copy {
     type I: Copy;
     /// Sixteen truth values.
     type M: Copy;
-    /// A count in each lane, or one of all lanes: only the sum over the lanes means something.
-    type N: Copy;
 
     /// Runs a kernel as a function of its own, compiled for the instruction set: for what must not be repeated in every kernel
     /// that calls it.
@@ -63,9 +61,12 @@ pub(crate) trait Lanes: Copy {
         x
     }
     fn load(self, from: &[Self::R; LANES]) -> Self::F;
-    /// Asks for the cache line of an address, which need not be valid, and goes on at once.
+    /// Asks for the cache line of an address, which need not be valid, to be brought to the L1 cache, and goes on at once.
     #[inline(always)]
     fn prefetch(self, _line: *const u8) {}
+    /// The same, to the L2 cache: more lines can be on their way there.
+    #[inline(always)]
+    fn prefetch_to_l2(self, _line: *const u8) {}
     fn store(self, to: &mut [Self::R; LANES], x: Self::F);
     /// Stores past the caches, for outputs that nobody reads soon; [`fence`](Self::fence) before others may read them.
     ///
@@ -124,10 +125,6 @@ pub(crate) trait Lanes: Copy {
     fn eq(self, a: Self::I, b: Self::I) -> Self::M;
     /// m ? a : b.
     fn select_i(self, m: Self::M, a: Self::I, b: Self::I) -> Self::I;
-    fn load_n(self, from: &[i32; LANES]) -> Self::N;
-    fn store_n(self, to: &mut [i32; LANES], n: Self::N);
-    /// n, and one more for each lane with a = b.
-    fn count_eq(self, a: Self::I, b: Self::I, n: Self::N) -> Self::N;
 
     /// Adds each lane to its f64 sum.
     fn accumulate(self, sums: &mut [f64; LANES], x: Self::F);

@@ -45,7 +45,6 @@ macro_rules! arithmetic {
         type I = I;
         /// All bits of a lane set, or none.
         type M = [$mask; $count];
-        type N = I;
         bytes_as_truth_values!();
 
         #[inline(always)]
@@ -132,18 +131,6 @@ macro_rules! arithmetic {
         #[inline(always)]
         fn store_i(self, to: &mut [i32; LANES], x: I) {
             *to = cast(x);
-        }
-        #[inline(always)]
-        fn load_n(self, from: &[i32; LANES]) -> I {
-            self.load_i(from)
-        }
-        #[inline(always)]
-        fn store_n(self, to: &mut [i32; LANES], n: I) {
-            self.store_i(to, n);
-        }
-        #[inline(always)]
-        fn count_eq(self, a: I, b: I, n: I) -> I {
-            each!(R in 4 => self.0.neon.vsubq_s32(n[R], cast(self.0.neon.vceqq_s32(a[R], b[R]))))
         }
     };
 }

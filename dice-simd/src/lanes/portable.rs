@@ -32,7 +32,6 @@ macro_rules! portable_lanes {
             type I = [i32x8; 2];
             /// All bits of a lane set, or none.
             type M = [$vector; $count];
-            type N = Self::I;
             bytes_as_truth_values!();
 
             #[inline(never)]
@@ -135,18 +134,6 @@ macro_rules! portable_lanes {
                 let (a, b) = (a.as_flattened(), b.as_flattened());
                 let lane = |i: usize| if m[i] { a[i] } else { b[i] };
                 from_fn(|half| i32x8::from(from_fn::<_, 8, _>(|i| lane(half * 8 + i))))
-            }
-            #[inline(always)]
-            fn load_n(self, from: &[i32; LANES]) -> Self::I {
-                self.load_i(from)
-            }
-            #[inline(always)]
-            fn store_n(self, to: &mut [i32; LANES], n: Self::I) {
-                self.store_i(to, n);
-            }
-            #[inline(always)]
-            fn count_eq(self, a: Self::I, b: Self::I, n: Self::I) -> Self::I {
-                from_fn(|half| n[half] - a[half].simd_eq(b[half]))
             }
 
             #[inline(always)]

@@ -23,7 +23,6 @@ impl<R: Real> Lanes for Scalar<R> {
     type F = [R; LANES];
     type I = [i32; LANES];
     type M = [bool; LANES];
-    type N = Self::I;
     bytes_as_truth_values!();
 
     #[inline(never)]
@@ -112,18 +111,6 @@ impl<R: Real> Lanes for Scalar<R> {
     #[inline(always)]
     fn select_i(self, m: Self::M, a: Self::I, b: Self::I) -> Self::I {
         from_fn(|i| if m[i] { a[i] } else { b[i] })
-    }
-    #[inline(always)]
-    fn load_n(self, from: &[i32; LANES]) -> Self::I {
-        self.load_i(from)
-    }
-    #[inline(always)]
-    fn store_n(self, to: &mut [i32; LANES], n: Self::I) {
-        self.store_i(to, n);
-    }
-    #[inline(always)]
-    fn count_eq(self, a: Self::I, b: Self::I, n: Self::I) -> Self::I {
-        from_fn(|i| n[i] + i32::from(a[i] == b[i]))
     }
 
     #[inline(always)]
