@@ -18,14 +18,12 @@ use crate::tile::{BLOCK, Span, VECTORS};
 /// A cache line, in bytes.
 const LINE: usize = 64;
 
-/// Rows that are on their way from memory at once, more or less: what covers its latency.
+/// Rows that are on their way from memory to the L2 cache at once, more or less: what covers its latency.
 const ROWS_AHEAD: usize = 64;
+/// So far ahead at least, in blocks: of many planes each row is a page of memory of its own.
+const LEAST_BLOCKS_AHEAD: usize = 4;
 /// The last blocks of a tile ask for what is another thread's as a rule: not too many of them.
-const LEAST: usize = 4; const MOST_BLOCKS_AHEAD: usize = 16;
-/// See [`Later::in_run`].
-const FEW_PLANES: usize = 16;
-/// See [`Later::in_run`].
-const RUN: usize = 4;
+const MOST_BLOCKS_AHEAD: usize = 16;
 
 /// A tensor `[N, C, spatial…]` to read from: the pointer may be that of an output, which an in-place pullback writes to when
 /// it has read a block.
@@ -73,9 +71,6 @@ struct Later<E> {
     first: *const E,
     /// Between one class and the next.
     stride: isize,
-    /// More planes than memory has pages open for, and the hardware follows, are asked for plane after plane in runs of
-    /// [`RUN`] blocks. This is the block's number in its run.
-    in_run: Option<usize>,
 }
 
 /// The rows of a prediction, in the element types that a kernel widens itself.
@@ -104,7 +99,7 @@ impl<'s, E: Element> Rows<'s, E> {
     #[inline(always)]
     fn staged(rows: &'s [Row<E>], later: Option<*const E>) -> Self {
         let (first, classes, stride) = (rows.as_ptr().cast(), rows.len(), BLOCK as isize);
-        let later = Later { first: later.unwrap_or(first), stride, in_run: None };
+        let later = Later { first: later.unwrap_or(first), stride };
         Self { first, stride, classes, later, borrowed: PhantomData }
     }
 
@@ -128,8 +123,7 @@ impl<'s, E: Element> Rows<'s, E> {
     #[inline(always)]
     pub(crate) fn of_classes<const CLASSES: usize>(self) -> Self {
         assert!(self.classes == CLASSES, "the bucket is that of the number of classes");
-        let in_run = self.later.in_run.filter(|_| CLASSES > FEW_PLANES);
-        Self { classes: CLASSES, later: Later { in_run, ..self.later }, ..self }
+        Self { classes: CLASSES, ..self }
     }
 
     /// One vector of the row of `class`.
@@ -141,23 +135,24 @@ impl<'s, E: Element> Rows<'s, E> {
 
     /// Asks for one vector of later blocks; called for each vector of a block, it asks for as many as a block has. While a block
     /// is computed with, memory has the time to bring the next ones; the hardware alone loses track of more than a few planes,
-    /// at the end of every page, and where the computation between two reads is long.
+    /// at the end of every page, and where the computation between two reads is long. What is far is asked to the L2 cache,
+    /// which waits for more lines at once than the L1 cache and in which planes a power of two apart do not evict each other;
+    /// from there the next block comes in time.
     #[inline(always)]
     pub(crate) fn prefetch<L: Lanes>(&self, lanes: L, class: usize, vector: usize) {
-        let Later { first, stride, in_run } = self.later;
-        let (plane, block) = match in_run {
-            None => (class, 0),
-            Some(in_run) => {
-                let row = in_run * self.classes + class;
-                (row / RUN, row % RUN)
-            }
-        };
-        let first =
-            first.wrapping_offset(stride * plane as isize).wrapping_add(block * BLOCK + vector * LANES).cast::<u8>();
         let bytes = LANES * size_of::<E>();
-        if (vector * bytes).is_multiple_of(LINE) {
-            for offset in (0..bytes).step_by(LINE) {
-                lanes.prefetch_to_l2(first.wrapping_add(offset));
+        if !(vector * bytes).is_multiple_of(LINE) {
+            return;
+        }
+        let row = |first: *const E, stride: isize| {
+            first.wrapping_offset(stride * class as isize).wrapping_add(vector * LANES).cast::<u8>()
+        };
+        let far = row(self.later.first, self.later.stride);
+        let near = row(self.first.wrapping_add(BLOCK), self.stride);
+        for offset in (0..bytes).step_by(LINE) {
+            lanes.prefetch_to_l2(far.wrapping_add(offset));
+            if !self.is_staged() {
+                lanes.prefetch(near.wrapping_add(offset));
             }
         }
     }
@@ -188,8 +183,10 @@ impl<'a> Planes<'a> {
 
     fn of(elements: Elements, layout: Layout) -> Self {
         let walk = layout.walk();
-        let (form, ahead) =
-            (Form::of(&layout, &walk), (ROWS_AHEAD / layout.channels().max(1)).clamp(LEAST, MOST_BLOCKS_AHEAD));
+        let (form, ahead) = (
+            Form::of(&layout, &walk),
+            (ROWS_AHEAD / layout.channels().max(1)).clamp(LEAST_BLOCKS_AHEAD, MOST_BLOCKS_AHEAD),
+        );
         Self { elements, layout, walk, form, ahead, borrowed: PhantomData }
     }
 
@@ -263,9 +260,7 @@ impl<'a> Planes<'a> {
     fn borrow<E>(&self, data: *const E, span: &Span) -> Rows<'_, E> {
         let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
         let (stride, classes) = (self.layout.channel_stride(), self.layout.channels());
-        let in_run = (classes > FEW_PLANES).then_some(span.voxel / BLOCK % RUN);
-        let ahead = in_run.map_or(self.ahead, |in_run| RUN - in_run);
-        let later = Later { first: first.wrapping_add(ahead * BLOCK), stride, in_run };
+        let later = Later { first: first.wrapping_add(self.ahead * BLOCK), stride };
         Rows { first, stride, classes, later, borrowed: PhantomData }
     }
 }

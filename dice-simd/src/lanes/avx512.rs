@@ -3,8 +3,8 @@
 use std::arch::asm;
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_CMPINT_EQ,
-    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512, _mm512_popcnt_epi64,
-    _mm512_set1_epi64, _mm512_setzero_si512, _mm512_xor_si512,
+    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512,
+    _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_xor_si512,
 };
 use std::marker::PhantomData;
 

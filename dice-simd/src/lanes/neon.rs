@@ -66,6 +66,11 @@ macro_rules! arithmetic {
             unsafe { asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, readonly, preserves_flags)) };
         }
         #[inline(always)]
+        fn prefetch_to_l2(self, line: *const u8) {
+            // SAFETY: as above.
+            unsafe { asm!("prfm pldl2keep, [{}]", in(reg) line, options(nostack, readonly, preserves_flags)) };
+        }
+        #[inline(always)]
         fn store(self, to: &mut [$real; LANES], x: Self::F) {
             *to = cast(x);
         }
