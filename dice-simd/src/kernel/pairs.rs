@@ -1,7 +1,9 @@
 //! How often each pair of byte labels occurs.
 //!
-//! Up to four classes each pair is looked for. Up to sixteen, a CPU that counts bits by the register does so: the voxels of
-//! each class become a set of bits, and the common bits of two sets are counted. Else a table counts voxel by voxel.
+//! Two thousand voxels belong to no more than four classes as a rule, however many there are. Then a pair is a number below
+//! sixteen, and a CPU that looks bytes up by the register counts sixteen numbers in eight look-ups, each of which adds to two
+//! counts. Of more classes, up to sixteen, a CPU that counts bits by the register does so: the voxels of each class become a set
+//! of bits, and the common bits of two sets are counted. Else a table counts voxel by voxel.
 
 use crate::lanes::{BITS_BLOCKS, Lanes};
 use crate::tile::BLOCK;
@@ -45,12 +47,18 @@ impl Pairs {
         counts: &mut [u64],
     ) {
         for (truth, prediction) in truth.iter().zip(prediction) {
-            lanes.prefetch(truth.as_ptr().wrapping_add(TOGETHER * BLOCK));
-            lanes.prefetch(prediction.as_ptr().wrapping_add(TOGETHER * BLOCK));
+            lanes.prefetch_to_l2(truth.as_ptr().wrapping_add(2 * TOGETHER * BLOCK));
+            lanes.prefetch_to_l2(prediction.as_ptr().wrapping_add(2 * TOGETHER * BLOCK));
         }
         let classes = self.classes;
         if self.kept >= MOST_KEPT {
             self.flush(counts);
+        }
+        if L::LOOKS_UP
+            && (3..=NIBBLE_CLASSES).contains(&classes)
+            && let Some(few) = Few::of(lanes, truth, classes).zip(Few::of(lanes, prediction, classes))
+        {
+            return count_few(lanes, truth, prediction, few, classes, counts);
         }
         match (classes, &mut self.bits) {
             (2, _) => count_each::<L, 2>(lanes, truth, prediction, counts),
@@ -82,6 +90,100 @@ impl Pairs {
             }
             self.tables = [[0; NIBBLE_CLASSES * NIBBLE_CLASSES]; TURNS];
         }
+    }
+}
+
+/// At most so many classes are few.
+const FEW: usize = 4;
+/// Blocks of which at most two bytes in each part of a tally are added: what four bits can hold.
+const NIBBLE_BLOCKS: usize = 7;
+
+/// The classes of some labels, if they are few.
+#[derive(Debug, Clone, Copy)]
+struct Few {
+    /// In their order; the first ones if there are less.
+    classes: [u8; FEW],
+    /// The place of each class in `classes`.
+    places: [u8; NIBBLE_CLASSES],
+}
+
+impl Few {
+    /// The first classes.
+    const FIRST: Self = Self { classes: [0, 1, 2, 3], places: [0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] };
+
+    #[inline(always)]
+    fn of<L: Lanes>(lanes: L, blocks: &[[u8; BLOCK]], classes: usize) -> Option<Self> {
+        if classes <= FEW {
+            return Some(Self::FIRST);
+        }
+        // A bit for each of the low eight classes, and of the high ones.
+        const BITS: [[u8; NIBBLE_CLASSES]; 2] = [
+            [1, 2, 4, 8, 16, 32, 64, 128, 0, 0, 0, 0, 0, 0, 0, 0],
+            [0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 32, 64, 128],
+        ];
+        let mut present = BITS.map(|_| lanes.load_block(&[0; BLOCK]));
+        for block in blocks {
+            let labels = lanes.load_block(block);
+            for (present, bits) in present.iter_mut().zip(&BITS) {
+                *present = lanes.or(*present, lanes.look_up(bits, labels));
+            }
+        }
+        let mut present = u16::from_le_bytes(present.map(|present| lanes.any(present)));
+        if present.count_ones() as usize > FEW {
+            return None;
+        }
+        let mut few = Self { classes: [0; FEW], places: [0; NIBBLE_CLASSES] };
+        for (place, of_place) in few.classes.iter_mut().enumerate() {
+            if present != 0 {
+                let class = present.trailing_zeros();
+                *of_place = class as u8;
+                few.places[class as usize] = place as u8;
+                present &= present - 1;
+            }
+        }
+        Some(few)
+    }
+}
+
+/// Counts labels of few classes: a pair is the number 4 · truth + prediction, by their places.
+#[inline(always)]
+fn count_few<L: Lanes>(
+    lanes: L,
+    truth: &[[u8; BLOCK]],
+    prediction: &[[u8; BLOCK]],
+    (of_truth, of_prediction): (Few, Few),
+    classes: usize,
+    counts: &mut [u64],
+) {
+    /// Adds 1 to the low four bits for a number, and to the high four bits for the next.
+    const ADDENDS: [[u8; FEW * FEW]; FEW * FEW / 2] = {
+        let mut addends = [[0; FEW * FEW]; FEW * FEW / 2];
+        let mut number = 0;
+        while number < FEW * FEW {
+            addends[number / 2][number] = 1 << (number % 2 * 4);
+            number += 1;
+        }
+        addends
+    };
+    let fours = of_truth.places.map(|place| FEW as u8 * place);
+    let mut tallies = [[lanes.tally(); 2]; FEW * FEW / 2];
+    for (truth, prediction) in truth.chunks(NIBBLE_BLOCKS).zip(prediction.chunks(NIBBLE_BLOCKS)) {
+        let mut nibbles = [lanes.tally(); FEW * FEW / 2];
+        for (truth, prediction) in truth.iter().zip(prediction) {
+            let truth = lanes.look_up(&fours, lanes.load_block(truth));
+            let prediction = lanes.look_up(&of_prediction.places, lanes.load_block(prediction));
+            let pairs = lanes.or(truth, prediction);
+            for (nibbles, addends) in nibbles.iter_mut().zip(&ADDENDS) {
+                *nibbles = lanes.add_bytes(*nibbles, lanes.look_up(addends, pairs));
+            }
+        }
+        for (tallies, nibbles) in tallies.iter_mut().zip(nibbles) {
+            *tallies = lanes.add_nibbles(*tallies, nibbles);
+        }
+    }
+    for (pair, &tally) in tallies.as_flattened().iter().enumerate() {
+        let (truth, prediction) = (of_truth.classes[pair / FEW], of_prediction.classes[pair % FEW]);
+        counts[usize::from(truth) * classes + usize::from(prediction)] += lanes.total(tally);
     }
 }
 

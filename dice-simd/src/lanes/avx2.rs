@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V3;
 
-use super::{LANES, Lanes, each, quarter};
+use super::{LANES, Lanes, each, fold_or, quarter};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
 use crate::tile::BLOCK;
@@ -179,6 +179,39 @@ macro_rules! arithmetic {
         #[inline(always)]
         fn count(self, tally: __m256i, b: I) -> __m256i {
             self.0.avx2._mm256_sub_epi8(self.0.avx2._mm256_sub_epi8(tally, b[0]), b[1])
+        }
+        const LOOKS_UP: bool = true;
+        type Bytes = I;
+        #[inline(always)]
+        fn look_up(self, table: &[u8; 16], places: I) -> I {
+            let table = self.0.avx2._mm256_broadcastsi128_si256(cast(*table));
+            each!(R in 2 => self.0.avx2._mm256_shuffle_epi8(table, places[R]))
+        }
+        #[inline(always)]
+        fn load_block(self, block: &[u8; BLOCK]) -> I {
+            cast(*block)
+        }
+        #[inline(always)]
+        fn or(self, a: I, b: I) -> I {
+            each!(R in 2 => self.0.avx2._mm256_or_si256(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn any(self, a: I) -> u8 {
+            let eight: [u64; 8] = cast(a);
+            fold_or(eight)
+        }
+        #[inline(always)]
+        fn add_bytes(self, tally: __m256i, bytes: I) -> __m256i {
+            self.0.avx2._mm256_add_epi8(self.0.avx2._mm256_add_epi8(tally, bytes[0]), bytes[1])
+        }
+        #[inline(always)]
+        fn add_nibbles(self, tallies: [__m256i; 2], nibbles: __m256i) -> [__m256i; 2] {
+            let avx2 = self.0.avx2;
+            let low = self.0.avx._mm256_set1_epi8(15);
+            [
+                avx2._mm256_add_epi8(tallies[0], avx2._mm256_and_si256(nibbles, low)),
+                avx2._mm256_add_epi8(tallies[1], avx2._mm256_and_si256(avx2._mm256_srli_epi16::<4>(nibbles), low)),
+            ]
         }
         #[inline(always)]
         fn total(self, tally: __m256i) -> u64 {

@@ -4,7 +4,8 @@ use std::arch::asm;
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_CMPINT_EQ,
     _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512,
-    _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_xor_si512,
+    _mm512_andnot_si512, _mm512_or_si512, _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_setzero_si512,
+    _mm512_test_epi64_mask,
 };
 use std::marker::PhantomData;
 
@@ -12,7 +13,7 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{BITS_BLOCKS, Bits, LANES, Lanes, each, quarter};
+use super::{BITS_BLOCKS, Bits, LANES, Lanes, each, fold_or, quarter};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
 use crate::tile::BLOCK;
@@ -156,6 +157,40 @@ macro_rules! arithmetic {
         fn count(self, tally: __m512i, b: u64) -> __m512i {
             self.0.avx512bw._mm512_mask_add_epi8(tally, b, tally, self.0.avx512f._mm512_set1_epi8(1))
         }
+        const LOOKS_UP: bool = true;
+        type Bytes = __m512i;
+        #[inline(always)]
+        fn look_up(self, table: &[u8; 16], places: __m512i) -> __m512i {
+            let table = self.0.avx512f._mm512_broadcast_i32x4(cast(*table));
+            self.0.avx512bw._mm512_shuffle_epi8(table, places)
+        }
+        #[inline(always)]
+        fn load_block(self, block: &[u8; BLOCK]) -> __m512i {
+            cast(*block)
+        }
+        #[inline(always)]
+        fn or(self, a: __m512i, b: __m512i) -> __m512i {
+            self.0.avx512f._mm512_or_si512(a, b)
+        }
+        #[inline(always)]
+        fn any(self, a: __m512i) -> u8 {
+            let eight: [u64; 8] = cast(a);
+            fold_or(eight)
+        }
+        #[inline(always)]
+        fn add_bytes(self, tally: __m512i, bytes: __m512i) -> __m512i {
+            self.0.avx512bw._mm512_add_epi8(tally, bytes)
+        }
+        #[inline(always)]
+        fn add_nibbles(self, tallies: [__m512i; 2], nibbles: __m512i) -> [__m512i; 2] {
+            let (avx512f, avx512bw) = (self.0.avx512f, self.0.avx512bw);
+            let low = avx512f._mm512_set1_epi8(15);
+            let high = avx512bw._mm512_srli_epi16::<4>(nibbles);
+            [
+                avx512bw._mm512_add_epi8(tallies[0], avx512f._mm512_and_si512(nibbles, low)),
+                avx512bw._mm512_add_epi8(tallies[1], avx512f._mm512_and_si512(high, low)),
+            ]
+        }
         #[inline(always)]
         fn total(self, tally: __m512i) -> u64 {
             let sums = self.0.avx512bw._mm512_sad_epu8(tally, self.tally());
@@ -211,13 +246,20 @@ type BitRegisters = [__m512i; BITS_BLOCKS / 8];
 /// See [`Lanes::count_pairs`].
 #[target_feature(enable = "avx512f,avx512vpopcntdq")]
 fn count_pairs(counts: &mut [[u64; 8]], classes: usize, a: &[Bits; 4], b: &[Bits; 4]) {
-    let mut of_b = [[_mm512_setzero_si512(); BITS_BLOCKS / 8]; 16];
-    for (class, of_b) in of_b[..classes].iter_mut().enumerate() {
-        *of_b = voxels_of(b, class);
+    let (of_a, of_b) = (voxels_of_each(a), voxels_of_each(b));
+    // Most classes are absent from so few voxels, as a rule.
+    let mut present = [0; 16];
+    let mut of_present = 0;
+    for class in 0..classes {
+        present[of_present] = class;
+        of_present += usize::from(is_any(&of_b[class]));
     }
-    for (class, counts) in counts.chunks_exact_mut(classes).enumerate() {
-        let of_a = voxels_of(a, class);
-        for (count, of_b) in counts.iter_mut().zip(&of_b) {
+    for (counts, of_a) in counts.chunks_exact_mut(classes).zip(&of_a) {
+        if !is_any(of_a) {
+            continue;
+        }
+        for &class in &present[..of_present] {
+            let (count, of_b) = (&mut counts[class], &of_b[class]);
             let mut total: __m512i = cast(*count);
             for (a, b) in of_a.iter().zip(of_b) {
                 total = _mm512_add_epi64(total, _mm512_popcnt_epi64(_mm512_and_si512(*a, *b)));
@@ -227,16 +269,31 @@ fn count_pairs(counts: &mut [[u64; 8]], classes: usize, a: &[Bits; 4], b: &[Bits
     }
 }
 
-/// The voxels of a class.
+/// Whether there is any voxel.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn voxels_of(planes: &[Bits; 4], class: usize) -> BitRegisters {
-    let mut voxels = [_mm512_set1_epi64(-1); BITS_BLOCKS / 8];
-    for (bit, &plane) in planes.iter().enumerate() {
-        let plane: BitRegisters = cast(plane);
-        let flip = _mm512_set1_epi64((class as i64 >> bit & 1) - 1);
-        for (voxels, plane) in voxels.iter_mut().zip(plane) {
-            *voxels = _mm512_and_si512(*voxels, _mm512_xor_si512(plane, flip));
+fn is_any(voxels: &BitRegisters) -> bool {
+    let [a, b, c, d] = *voxels;
+    let any = _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d));
+    _mm512_test_epi64_mask(any, any) != 0
+}
+
+/// The voxels of each class.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn voxels_of_each(planes: &[Bits; 4]) -> [BitRegisters; 16] {
+    let mut voxels = [[_mm512_setzero_si512(); BITS_BLOCKS / 8]; 16];
+    for register in 0..BITS_BLOCKS / 8 {
+        let [a, b, c, d]: [__m512i; 4] = planes.map(|plane| cast(plane[register]));
+        // Of each value of the low two bits, and of the high two.
+        let all = _mm512_set1_epi64(-1);
+        let pairs = [[a, b], [c, d]].map(|[low, high]| {
+            let neither = _mm512_andnot_si512(_mm512_or_si512(low, high), all);
+            let (only_low, only_high) = (_mm512_andnot_si512(high, low), _mm512_andnot_si512(low, high));
+            [neither, only_low, only_high, _mm512_and_si512(low, high)]
+        });
+        for (class, voxels) in voxels.iter_mut().enumerate() {
+            voxels[register] = _mm512_and_si512(pairs[0][class % 4], pairs[1][class / 4]);
         }
     }
     voxels

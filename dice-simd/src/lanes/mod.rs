@@ -145,6 +145,36 @@ pub(crate) trait Lanes: Copy {
     fn count(self, tally: Self::T, b: Self::B) -> Self::T;
     fn total(self, tally: Self::T) -> u64;
 
+    /// Whether the methods below are there that look bytes up.
+    const LOOKS_UP: bool = false;
+    /// A block of bytes.
+    type Bytes: Copy;
+    fn load_block(self, block: &[u8; BLOCK]) -> Self::Bytes;
+    /// What `table` holds at each place; the places are below 16.
+    #[inline(always)]
+    fn look_up(self, _table: &[u8; 16], _places: Self::Bytes) -> Self::Bytes {
+        unreachable!("this level does not look up")
+    }
+    #[inline(always)]
+    fn or(self, _a: Self::Bytes, _b: Self::Bytes) -> Self::Bytes {
+        unreachable!("this level does not look up")
+    }
+    /// The bits that are set in any byte.
+    #[inline(always)]
+    fn any(self, _a: Self::Bytes) -> u8 {
+        unreachable!("this level does not look up")
+    }
+    /// Adds bytes to a tally, at most two of them to each of its parts.
+    #[inline(always)]
+    fn add_bytes(self, _tally: Self::T, _bytes: Self::Bytes) -> Self::T {
+        unreachable!("this level does not look up")
+    }
+    /// Adds the low four bits of each part of a tally to one, and the high four bits to another.
+    #[inline(always)]
+    fn add_nibbles(self, _tallies: [Self::T; 2], _nibbles: Self::T) -> [Self::T; 2] {
+        unreachable!("this level does not look up")
+    }
+
     /// Whether the two methods below are there.
     #[inline(always)]
     fn counts_bits(self) -> bool {
@@ -222,6 +252,14 @@ pub(crate) trait Lanes: Copy {
     }
 }
 
+/// The bits that are set in any byte.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn fold_or(eight: [u64; 8]) -> u8 {
+    let any = eight.into_iter().fold(0, |any, bytes| any | bytes);
+    any.to_le_bytes().into_iter().fold(0, |any, byte| any | byte)
+}
+
 /// A bit for each voxel of [`BITS_BLOCKS`] blocks.
 pub(crate) type Bits = [[u64; 8]; BITS_BLOCKS / 8];
 /// See [`Bits`].
@@ -232,6 +270,11 @@ macro_rules! bytes_as_truth_values {
     () => {
         type B = [u8; BLOCK];
         type T = [u8; BLOCK];
+        type Bytes = [u8; BLOCK];
+        #[inline(always)]
+        fn load_block(self, block: &[u8; BLOCK]) -> [u8; BLOCK] {
+            *block
+        }
         #[inline(always)]
         fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> [u8; BLOCK] {
             block.map(|other| u8::from(other == byte))
