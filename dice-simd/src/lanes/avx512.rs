@@ -341,6 +341,31 @@ const PAIRS_TOGETHER: [[i32; LANES]; 2] = {
     places
 };
 
+/// Where in two registers of four numbers of four voxels each the first and second numbers are, and the third and fourth ones.
+const FOURS_APART: [[i32; LANES]; 2] = {
+    let mut places = [[0; LANES]; 2];
+    let mut lane = 0;
+    while lane < LANES {
+        places[0][lane] = (4 * (lane % 8) + lane / 8) as i32;
+        places[1][lane] = places[0][lane] + 2;
+        lane += 1;
+    }
+    places
+};
+
+/// Where in a register of first and second numbers of eight voxels and one of third and fourth numbers the numbers of the low
+/// four voxels are, and of the high ones.
+const FOURS_TOGETHER: [[i32; LANES]; 2] = {
+    let mut places = [[0; LANES]; 2];
+    let mut lane = 0;
+    while lane < LANES {
+        places[0][lane] = (lane / 4 + 8 * (lane % 4)) as i32;
+        places[1][lane] = places[0][lane] + 4;
+        lane += 1;
+    }
+    places
+};
+
 impl Lanes for Avx512<f32> {
     arithmetic! {
         f32: 1 of __m512, pin_ps, _mm512_set1_ps, _mm512_stream_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
@@ -384,6 +409,20 @@ impl Lanes for Avx512<f32> {
     const TRANSPOSES: bool = true;
     #[inline(always)]
     fn load_transposed(self, from: &[f32], stride: usize) -> [Self::F; TOGETHER] {
+        let avx512f = self.0.avx512f;
+        if stride == TOGETHER {
+            let from: &[f32; TOGETHER * LANES] = from.first_chunk().expect("four numbers of each voxel");
+            let [a, b, c, d]: [__m512; 4] = cast(*from);
+            // Of two numbers, voxels 0 to 7, then 8 to 15.
+            let low = each!(I in 2 => avx512f._mm512_permutex2var_ps(a, cast(FOURS_APART[I]), b));
+            let high = each!(I in 2 => avx512f._mm512_permutex2var_ps(c, cast(FOURS_APART[I]), d));
+            return [
+                [avx512f._mm512_shuffle_f32x4::<0b01_00_01_00>(low[0], high[0])],
+                [avx512f._mm512_shuffle_f32x4::<0b11_10_11_10>(low[0], high[0])],
+                [avx512f._mm512_shuffle_f32x4::<0b01_00_01_00>(low[1], high[1])],
+                [avx512f._mm512_shuffle_f32x4::<0b11_10_11_10>(low[1], high[1])],
+            ];
+        }
         // Voxels 0, 4, 8, 12; 1, 5, 9, 13; …: transposing quarter by quarter leaves them in order.
         let from = &from[..(LANES - 1) * stride + TOGETHER];
         let x: [__m512; 4] = each!(I in 4 => cast([
@@ -396,6 +435,23 @@ impl Lanes for Avx512<f32> {
     }
     #[inline(always)]
     fn store_transposed(self, to: &mut [f32], stride: usize, x: [Self::F; TOGETHER]) {
+        let avx512f = self.0.avx512f;
+        if stride == TOGETHER {
+            let to: &mut [f32; TOGETHER * LANES] = to.first_chunk_mut().expect("four numbers of each voxel");
+            let [[a], [b], [c], [d]] = x;
+            let low = [
+                avx512f._mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
+                avx512f._mm512_shuffle_f32x4::<0b01_00_01_00>(c, d),
+            ];
+            let high = [
+                avx512f._mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
+                avx512f._mm512_shuffle_f32x4::<0b11_10_11_10>(c, d),
+            ];
+            *to = cast([low, high].map(|[first, second]| {
+                each!(I in 2 => avx512f._mm512_permutex2var_ps(first, cast(FOURS_TOGETHER[I]), second))
+            }));
+            return;
+        }
         let to = &mut to[..(LANES - 1) * stride + TOGETHER];
         let x: [[[f32; 4]; 4]; 4] = cast(self.transpose(x.map(|[x]| x)));
         for voxel in 0..LANES {
