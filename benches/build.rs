@@ -1,5 +1,6 @@
 //! Tells the benchmarks what they are built from and with.
 
+use std::path::Path;
 use std::process::Command;
 
 fn main() {
@@ -11,6 +12,9 @@ fn main() {
     let revision = line("git", &["rev-parse", "--short=12", "HEAD"]);
     println!("cargo::rustc-env=DICE_COMPILER={}", compiler.as_deref().unwrap_or("unknown"));
     println!("cargo::rustc-env=DICE_REVISION={}", revision.as_deref().unwrap_or("unknown"));
-    println!("cargo::rerun-if-changed=../.git/HEAD");
+    // HEAD itself names a branch; every commit adds a line here. A file that is not there would change each time.
+    if let Some(log) = line("git", &["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
+        println!("cargo::rerun-if-changed={log}");
+    }
     println!("cargo::rerun-if-changed=build.rs");
 }
