@@ -161,12 +161,13 @@ pub fn logits<T: Element>(data: Data, classes: usize, order: Order, labels: &[u8
     let voxels = labels.len();
     let mut logits = Aligned::new(classes * voxels);
     logits.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, logits)| {
+        let first = chunk * CHUNK;
+        let (mut class, mut voxel) = match order {
+            Order::ChannelsFirst => (first / voxels, first % voxels),
+            Order::ChannelsLast => (first % classes, first / classes),
+        };
         for (i, logit) in logits.iter_mut().enumerate() {
-            let index = chunk * CHUNK + i;
-            let (class, voxel) = match order {
-                Order::ChannelsFirst => (index / voxels, index % voxels),
-                Order::ChannelsLast => (index % classes, index / classes),
-            };
+            let index = first + i;
             let uniform = hash(index) as f32 / u32::MAX as f32;
             let right = usize::from(labels[voxel]) == class;
             *logit = T::from_f32(match data {
@@ -175,6 +176,14 @@ pub fn logits<T: Element>(data: Data, classes: usize, order: Order, labels: &[u8
                 Data::Confident => -20.0 - 80.0 * uniform,
                 Data::Brain => uniform + if right { 3.0 } else { 0.0 },
             });
+            let (inner, outer, length) = match order {
+                Order::ChannelsFirst => (&mut voxel, &mut class, voxels),
+                Order::ChannelsLast => (&mut class, &mut voxel, classes),
+            };
+            *inner += 1;
+            if *inner == length {
+                (*inner, *outer) = (0, *outer + 1);
+            }
         }
     });
     logits

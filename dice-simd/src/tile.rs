@@ -73,7 +73,7 @@ impl Span {
         self.inside.len() == BLOCK
     }
 
-    /// The full block that lies `blocks` blocks after this full one.
+    /// The block itself, or the full one that lies `blocks` blocks after this full one.
     #[inline(always)]
     pub(crate) fn later(&self, blocks: usize) -> Self {
         Self { voxel: self.voxel + blocks * BLOCK, ..self.clone() }

@@ -142,6 +142,36 @@ fn of_labels(level: &Level) {
 }
 per_level!(of_labels);
 
+/// Byte labels that all count, of some of the classes in each stretch of the volume, as organs are: the ways to count them
+/// depend on how many classes there are, here and altogether.
+fn of_plain_bytes(level: &Level) {
+    let plan = (any::<u64>(), prop::sample::select(vec![2, 3, 4, 5, 8, 9, 14, 16, 17, 40, 256]));
+    for_any(rounds(150, 8), plan, |(seed, classes)| {
+        let mut random = Random(seed);
+        let voxels = 1 + random.below(rounds(30_000, 5_000));
+        let mut map = || -> Vec<u8> {
+            let mut labels = Vec::with_capacity(voxels + 4000);
+            while labels.len() < voxels {
+                let of_stretch: Vec<u8> = (0..1 + random.below(6)).map(|_| random.below(classes) as u8).collect();
+                let stretch = 1 + random.below(4000);
+                labels.extend((0..stretch).map(|_| random.pick(&of_stretch)));
+            }
+            labels.truncate(voxels);
+            labels
+        };
+        let (truth, prediction) = (map(), map());
+        let mut expected = Confusion::new(1, classes);
+        for (&truth, &prediction) in truth.iter().zip(&prediction) {
+            expected.sample_mut(0)[usize::from(truth) * classes + usize::from(prediction)] += 1;
+        }
+        let problem = Problem::new(View::label_map(&truth, &[1, voxels]).unwrap());
+        let prediction = View::label_map(&prediction, &[1, voxels]).unwrap();
+        let found = level.engine().confusion_of_labels(prediction, classes, &problem).unwrap();
+        assert_eq!(found, expected, "{classes} classes, {voxels} voxels");
+    });
+}
+per_level!(of_plain_bytes);
+
 /// On threads the counts are the same; and a prediction that is the truth has nothing off the diagonal.
 fn on_threads(level: &Level) {
     let shape = [3, 2, rounds(30_000, 24_000)];

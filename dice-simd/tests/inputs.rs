@@ -206,6 +206,26 @@ fn constant_weights(level: &Level) {
 }
 per_level!(constant_weights);
 
+/// Labels of 255 and more than 256 classes: with the byte and without it.
+fn many_classes(level: &Level) {
+    for (name, classes) in [("u8", 255), ("i64", 256), ("u16", 257), ("i32", 300)] {
+        let shape = [1, classes, 130];
+        let mut random = Random(classes as u64);
+        let logits: Vec<f64> = (0..classes * 130).map(|_| random.within(-6.0, 6.0).into()).collect();
+        let labels: Vec<i64> = (0..130).map(|voxel| (voxel * 37 % classes) as i64).collect();
+        let map = Placed::channels_first(&map_of(&shape));
+        let truth = Truth::Labels(LabelTensor::new(name, map, &labels, 0));
+        let inputs = Inputs::<f32>::new(&shape, &logits, truth);
+        let plan = Plan::new(&mut random, ("f32", "f32"));
+        let plan = Plan { shape: shape.to_vec(), loss: GeneralizedDice::default(), part: Part::Whole, ..plan };
+        let plan = Plan { write: Write::Overwrite, upstream: vec![1.0], ..plan };
+        let whole = check_statistics(level, &inputs, &plan);
+        let evaluation = plan.loss.evaluate(&whole).unwrap();
+        check_gradient::<f32, f32>(level, &mut random, &inputs, &plan, &evaluation.cotangent);
+    }
+}
+per_level!(many_classes);
+
 /// Compares statistics, value and gradient of one plan; returns the kinds of places that were drawn.
 fn check<T: Number, G: Number<Arithmetic = T::Arithmetic>>(
     level: &Level,

@@ -45,6 +45,27 @@ pub(crate) struct Block<'s, R> {
     pub(crate) weights: Option<&'s Row<R>>,
 }
 
+/// One block; or several of which every voxel counts alike, and nothing but the logits is looked at again.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    span: Span,
+    /// Of each block; none of a block that must be looked at.
+    pub(crate) labels: &'a [[u8; BLOCK]],
+}
+
+impl Run<'_> {
+    /// The number of blocks.
+    pub(crate) fn len(&self) -> usize {
+        self.labels.len().max(1)
+    }
+
+    /// Where a block lies.
+    #[inline(always)]
+    pub(crate) fn span(&self, block: usize) -> Span {
+        self.span.later(block)
+    }
+}
+
 /// The labels of a block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ByteLabels<'s> {
@@ -175,28 +196,41 @@ impl<'a> Source<'a> {
         (stage.channels, stage.weights) = (Row([-1; BLOCK]), Row([R::ONE; BLOCK]));
     }
 
-    /// The labels of at most `most` whole blocks from a span on, if every voxel of them counts alike and nothing of them but
-    /// the logits must be looked at again: blocks for [`alike`](Self::alike).
+    /// The next blocks of a tile that can be looked at together, at most `most` ≥ 1.
     #[inline(always)]
-    pub(crate) fn blocks_alike<L: Lanes>(&self, lanes: L, span: &Span, most: usize) -> &'a [[u8; BLOCK]] {
-        if most == 0 {
-            return &[];
+    pub(crate) fn run<L: Lanes>(
+        &self,
+        lanes: L,
+        tile: &Tile,
+        spans: &mut impl Iterator<Item = Span>,
+        most: usize,
+    ) -> Option<Run<'a>> {
+        let span = spans.next()?;
+        let plain = |blocks| self.voxels.plain_blocks(lanes, &span, blocks);
+        let labels = match tile.whole_blocks(&span).min(most) {
+            0 => None,
+            blocks => plain(blocks).or_else(|| plain(1)),
+        };
+        let labels = labels.unwrap_or_default();
+        for _ in 1..labels.len() {
+            spans.next();
         }
-        let blocks = self.voxels.plain_blocks(lanes, span, most);
-        blocks.or_else(|| self.voxels.plain_blocks(lanes, span, 1)).unwrap_or_default()
+        Some(Run { span, labels })
     }
 
-    /// One of [`blocks_alike`](Self::blocks_alike).
+    /// Reads a block of a run. A label or weight that cannot be is noted, and its voxel does not count.
     #[inline(always)]
-    pub(crate) fn alike<'s, L: Lanes>(
+    pub(crate) fn block_of<'s, L: Lanes>(
         &'s self,
         lanes: L,
         stage: &'s mut Stage<L::R>,
-        span: &Span,
-        labels: &'s [u8; BLOCK],
+        run: &Run<'s>,
+        block: usize,
+        bad: &mut FirstBad<Bad>,
     ) -> Block<'s, L::R> {
+        let Some(labels) = run.labels.get(block) else { return self.block(lanes, stage, &run.span, bad) };
         let truth = Truth::Bytes(ByteLabels { labels, first: self.first() });
-        let logits = self.logits.logits(lanes, &mut stage.logits, span);
+        let logits = self.logits.logits(lanes, &mut stage.logits, &run.span(block));
         Block { counted: BLOCK, logits, truth, weights: None }
     }
 

@@ -90,16 +90,11 @@ impl<R: Real> PullbackPass<'_, R> {
             // A group without a gradient has none where its logits are NaN either.
             let silent = slopes.iter().all(|slope| slope.is_zero());
             let mut spans = tile.spans();
-            while let Some(first) = spans.next() {
-                let alike = self.source.blocks_alike(lanes, &first, tile.whole_blocks(&first).min(BLOCKS_TOGETHER));
-                let blocks = alike.len().max(1);
-                for i in 0..blocks {
-                    let span = first.later(i);
-                    let block = match alike.get(i) {
-                        Some(labels) => self.source.alike(lanes, stage, &span, labels),
-                        // Labels were looked at before; one that is no class does not count.
-                        None => self.source.block(lanes, stage, &span, &mut FirstBad::default()),
-                    };
+            while let Some(run) = self.source.run(lanes, &tile, &mut spans, BLOCKS_TOGETHER) {
+                for i in 0..run.len() {
+                    let span = run.span(i);
+                    // Labels were looked at before; one that is no class does not count.
+                    let block = self.source.block_of(lanes, stage, &run, i, &mut FirstBad::default());
                     let e = &mut e[..classes];
                     // SAFETY: the tile is this thread's alone, so are its voxels.
                     let mut target = unsafe { self.sink.block(out, &span) };
@@ -142,9 +137,6 @@ impl<R: Real> PullbackPass<'_, R> {
                         // SAFETY: as above.
                         unsafe { self.sink.store(lanes, out, &span) };
                     }
-                }
-                for _ in 1..blocks {
-                    spans.next();
                 }
             }
             // SAFETY: as above.

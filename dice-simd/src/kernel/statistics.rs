@@ -147,24 +147,18 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
         for tile in self.tiles.claims() {
             of_sample.turn_to(tile.sample, self.found);
             sums.clear(classes);
-            let mut spans = tile.spans().enumerate();
-            while let Some((before, span)) = spans.next() {
-                let most = tile.whole_blocks(&span).min(F32_BLOCKS - before % F32_BLOCKS);
-                let alike = self.source.blocks_alike(lanes, &span, most);
-                count_labels(lanes, alike, self.source.first(), sums, classes);
-                let blocks = alike.len().max(1);
-                for i in 0..blocks {
-                    let block = match alike.get(i) {
-                        Some(labels) => self.source.alike(lanes, stage, &span.later(i), labels),
-                        None => self.source.block(lanes, stage, &span, &mut bad),
-                    };
+            let (mut spans, mut blocks) = (tile.spans(), 0);
+            while let Some(run) = self.source.run(lanes, &tile, &mut spans, F32_BLOCKS - blocks % F32_BLOCKS) {
+                count_labels(lanes, run.labels, self.source.first(), sums, classes);
+                for i in 0..run.len() {
+                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad);
                     if block.counted == 0 {
                         continue;
                     }
                     let e = &mut e[..classes];
                     match (block.truth, block.weights) {
                         (gather::Truth::Bytes(labels), _) => {
-                            if alike.is_empty() {
+                            if run.labels.is_empty() {
                                 count_labels(lanes, slice::from_ref(labels.labels), labels.first, sums, classes);
                             }
                             let sums = &mut sums.classes[..classes];
@@ -202,11 +196,8 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
                         }
                     }
                 }
-                // The span itself is the first block.
-                for _ in 1..blocks {
-                    spans.next();
-                }
-                if (before + blocks).is_multiple_of(F32_BLOCKS) {
+                blocks += run.len();
+                if blocks.is_multiple_of(F32_BLOCKS) {
                     sums.widen(lanes, classes);
                 }
             }
