@@ -1,6 +1,9 @@
 //! Logits and labels to run on.
 
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::slice;
+use std::sync::Mutex;
 
 use dice_data::Brain;
 use dice_simd::core::half::{bf16, f16};
@@ -58,8 +61,25 @@ impl Order {
     }
 }
 
+/// A type of which any bits are a value, no larger than a cache line.
+///
+/// # Safety
+/// So it must be.
+pub unsafe trait Number: Copy {}
+
+// SAFETY: any bits are a number.
+unsafe impl Number for u8 {}
+// SAFETY: as above.
+unsafe impl Number for f16 {}
+// SAFETY: as above.
+unsafe impl Number for bf16 {}
+// SAFETY: as above.
+unsafe impl Number for f32 {}
+// SAFETY: as above.
+unsafe impl Number for f64 {}
+
 /// An element type of predictions.
-pub trait Element: Float<Arithmetic: Arithmetic> + Copy + Default {
+pub trait Element: Float<Arithmetic: Arithmetic> + Number {
     /// The name in reports.
     const NAME: &str;
 
@@ -95,33 +115,66 @@ impl Element for bf16 {
     }
 }
 
-/// Memory aligned to a cache line, as the frameworks' allocators give it.
+/// Numbers aligned to a cache line, as the frameworks' allocators give them.
 #[derive(Debug)]
 pub struct Aligned<T> {
-    memory: Vec<T>,
-    start: usize,
+    lines: Vec<Line>,
     len: usize,
+    numbers: PhantomData<T>,
 }
 
-impl<T: Copy + Default> Aligned<T> {
-    /// `len` zeros.
+/// A cache line.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[expect(dead_code, reason = "it is read as numbers")] [u64; 8]);
+
+/// Memory that was given back. To ask the system for a gigabyte, page by page, takes longer than to measure with it.
+static ROOMS: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
+
+impl<T: Number> Aligned<T> {
+    /// `len` numbers of any value.
+    ///
+    /// # Panics
+    /// If a thread panicked while it took or gave memory.
     pub fn new(len: usize) -> Self {
-        let memory = vec![T::default(); len + 64];
-        let start = memory.as_ptr().align_offset(64);
-        Self { memory, start, len }
+        let mut rooms = ROOMS.lock().expect("nobody panics with the rooms");
+        // The smallest one that is large enough.
+        rooms.sort_unstable_by_key(Vec::len);
+        let count = (len * size_of::<T>()).div_ceil(size_of::<Line>());
+        let enough = rooms.iter().position(|room| room.len() >= count);
+        let mut lines = enough.map(|room| rooms.swap_remove(room)).unwrap_or_default();
+        if lines.is_empty() {
+            lines = vec![Line([0; 8]); count];
+        }
+        Self { lines, len, numbers: PhantomData }
     }
 }
 
-impl<T> Deref for Aligned<T> {
+impl<T> Drop for Aligned<T> {
+    fn drop(&mut self) {
+        if let Ok(mut rooms) = ROOMS.lock() {
+            rooms.push(std::mem::take(&mut self.lines));
+            // As many as one measurement takes.
+            if rooms.len() > 3 {
+                rooms.sort_unstable_by_key(Vec::len);
+                rooms.remove(0);
+            }
+        }
+    }
+}
+
+impl<T: Number> Deref for Aligned<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.memory[self.start..][..self.len]
+        // SAFETY: the lines are initialised, aligned for any number and long enough, and any bits are a number.
+        unsafe { slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
 
-impl<T> DerefMut for Aligned<T> {
+impl<T: Number> DerefMut for Aligned<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.memory[self.start..][..self.len]
+        // SAFETY: as above.
+        unsafe { slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
 

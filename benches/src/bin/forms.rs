@@ -243,7 +243,7 @@ impl Bench<'_> {
         let cotangent = loss.evaluate(&self.engine.statistics(z, &problem, loss.request())?)?.cotangent;
         let checked = Problem { labels_checked: true, ..problem };
         let engine = self.engine;
-        gradient.fill(T::default());
+        gradient.fill(T::from_f32(0.0));
         let times = medians(
             BUDGET,
             &mut [

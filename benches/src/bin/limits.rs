@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn StdError>> {
     let mut groups = plan(&machine, options.quick);
     groups.retain(|group| report::has_words(&group.case("", Isa::Scalar, 0), &options.only));
     let budget = if options.quick {
-        Budget { time: Duration::from_millis(900), least: 1, most: 9 }
+        Budget { time: Duration::from_millis(500), least: 1, most: 9 }
     } else {
         Budget { time: Duration::from_secs(4), least: 5, most: 25 }
     };
