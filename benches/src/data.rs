@@ -128,7 +128,7 @@ pub struct Aligned<T> {
 #[repr(align(64))]
 struct Line(#[expect(dead_code, reason = "it is read as numbers")] [u64; 8]);
 
-/// Memory that was given back. To ask the system for a gigabyte, page by page, takes longer than to measure with it.
+/// Memory that was given back, the smallest first. To ask the system for a gigabyte, page by page, takes longer than to measure with it.
 static ROOMS: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 
 impl<T: Number> Aligned<T> {
@@ -138,14 +138,10 @@ impl<T: Number> Aligned<T> {
     /// If a thread panicked while it took or gave memory.
     pub fn new(len: usize) -> Self {
         let mut rooms = ROOMS.lock().expect("nobody panics with the rooms");
-        // The smallest one that is large enough.
-        rooms.sort_unstable_by_key(Vec::len);
         let count = (len * size_of::<T>()).div_ceil(size_of::<Line>());
+        // The smallest one that is large enough.
         let enough = rooms.iter().position(|room| room.len() >= count);
-        let mut lines = enough.map(|room| rooms.swap_remove(room)).unwrap_or_default();
-        if lines.is_empty() {
-            lines = vec![Line([0; 8]); count];
-        }
+        let lines = enough.map_or_else(|| vec![Line([0; 8]); count], |room| rooms.remove(room));
         Self { lines, len, numbers: PhantomData }
     }
 }
@@ -154,9 +150,9 @@ impl<T> Drop for Aligned<T> {
     fn drop(&mut self) {
         if let Ok(mut rooms) = ROOMS.lock() {
             rooms.push(std::mem::take(&mut self.lines));
+            rooms.sort_unstable_by_key(Vec::len);
             // As many as one measurement takes.
             if rooms.len() > 3 {
-                rooms.sort_unstable_by_key(Vec::len);
                 rooms.remove(0);
             }
         }

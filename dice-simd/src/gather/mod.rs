@@ -20,16 +20,15 @@ use planes::PlaneStage;
 pub(crate) use planes::{Logits, Planes, Rows, with_rows};
 pub(crate) use voxels::{Counted, LabelMap, Voxels, all_within};
 
+/// Blocks whose labels are looked at together, as a rule.
+pub(crate) const BLOCKS_TOGETHER: usize = 8;
 /// The most classes whose labels are bytes.
 pub(crate) const BYTE_CLASSES: usize = 256;
 
 /// What a block is compared with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Truth<'s, R> {
-    /// The channel that each voxel belongs to, −1 for none.
-    Labels(&'s Row<i32>),
-    /// The same of at most 256 classes, if every voxel counts alike.
-    Bytes(ByteLabels<'s>),
+    Labels(Channels<'s>),
     /// A row per class.
     Dense(Rows<'s, R>),
 }
@@ -66,6 +65,30 @@ impl Run<'_> {
     }
 }
 
+/// The channel that each voxel of a block belongs to, −1 for none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Channels<'s> {
+    Row(&'s Row<i32>),
+    /// Of at most 256 classes, if every voxel counts alike.
+    Bytes(ByteLabels<'s>),
+}
+
+impl<'s> Channels<'s> {
+    /// The row; that of bytes is made in `room`.
+    #[inline(always)]
+    pub(crate) fn row<L: Lanes>(self, lanes: L, room: &'s mut Row<i32>) -> &'s Row<i32> {
+        match self {
+            Self::Row(row) => row,
+            Self::Bytes(labels) => {
+                for vector in 0..VECTORS {
+                    lanes.store_i(room.vector_mut(vector), labels.load(lanes, vector));
+                }
+                room
+            }
+        }
+    }
+}
+
 /// The labels of a block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ByteLabels<'s> {
@@ -79,14 +102,6 @@ impl ByteLabels<'_> {
     #[inline(always)]
     pub(crate) fn load<L: Lanes>(self, lanes: L, vector: usize) -> L::I {
         lanes.load_bytes(&self.labels.as_chunks().0[vector], self.first)
-    }
-
-    /// The channels of all.
-    #[inline(always)]
-    pub(crate) fn widen<L: Lanes>(self, lanes: L, channels: &mut Row<i32>) {
-        for vector in 0..VECTORS {
-            lanes.store_i(channels.vector_mut(vector), self.load(lanes, vector));
-        }
     }
 }
 
@@ -229,7 +244,7 @@ impl<'a> Source<'a> {
         bad: &mut FirstBad<Bad>,
     ) -> Block<'s, L::R> {
         let Some(labels) = run.labels.get(block) else { return self.block(lanes, stage, &run.span, bad) };
-        let truth = Truth::Bytes(ByteLabels { labels, first: self.first() });
+        let truth = Truth::Labels(Channels::Bytes(ByteLabels { labels, first: self.first() }));
         let logits = self.logits.logits(lanes, &mut stage.logits, &run.span(block));
         Block { counted: BLOCK, logits, truth, weights: None }
     }
@@ -252,7 +267,7 @@ impl<'a> Source<'a> {
         let Counted { voxels: counted, uniform } = self.voxels.read(lanes, channels, weights, span, bad);
         let weights = &*weights;
         if counted == 0 {
-            let (logits, truth) = (Logits::Real(logits.rows()), Truth::Labels(channels));
+            let (logits, truth) = (Logits::Real(logits.rows()), Truth::Labels(Channels::Row(channels)));
             return Block { counted, logits, truth, weights: Some(weights) };
         }
         let zeros = (counted < BLOCK).then_some(weights);
@@ -267,9 +282,9 @@ impl<'a> Source<'a> {
                 for (label, &channel) in labels.0.iter_mut().zip(&channels.0) {
                     *label = (channel + first) as u8;
                 }
-                (Truth::Bytes(ByteLabels { labels: &labels.0, first }), false)
+                (Truth::Labels(Channels::Bytes(ByteLabels { labels: &labels.0, first })), false)
             }
-            None => (Truth::Labels(channels), !uniform),
+            None => (Truth::Labels(Channels::Row(channels)), !uniform),
         };
         Block { counted, logits, truth, weights: weighted.then_some(weights) }
     }

@@ -183,10 +183,8 @@ impl<'a> Planes<'a> {
 
     fn of(elements: Elements, layout: Layout) -> Self {
         let walk = layout.walk();
-        let (form, ahead) = (
-            Form::of(&layout, &walk),
-            (ROWS_AHEAD / layout.channels().max(1)).clamp(LEAST_BLOCKS_AHEAD, MOST_BLOCKS_AHEAD),
-        );
+        let form = Form::of(&layout, &walk);
+        let ahead = (ROWS_AHEAD / layout.channels().max(1)).clamp(LEAST_BLOCKS_AHEAD, MOST_BLOCKS_AHEAD);
         Self { elements, layout, walk, form, ahead, borrowed: PhantomData }
     }
 

@@ -9,7 +9,9 @@ use super::Row;
 use super::pairs::{Pairs, TOGETHER};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{BYTE_CLASSES, Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, all_within, with_rows};
+use crate::gather::{
+    BLOCKS_TOGETHER, BYTE_CLASSES, Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, all_within, with_rows,
+};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 use crate::real::Real;
@@ -124,31 +126,28 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, '_, R> {
         let Scratch { stage, counts, .. } = &mut *scratch;
         self.source.fit(stage);
         let (mut channels, mut truth, mut prediction) = (Row([0; BLOCK]), Row([0; BLOCK]), Row([0; BLOCK]));
-        let first = self.source.voxels().problem().first as i32;
+        let first = self.source.first();
         counts.clear(self.source.voxels().problem().allowed);
         let mut bad = FirstBad::default();
         for tile in self.tiles.claims() {
             counts.turn_to(tile.sample, self.found);
-            for span in tile.spans() {
-                let block = self.source.block(lanes, stage, &span, &mut bad);
-                if block.counted == 0 {
-                    continue;
-                }
-                with_rows!(block.logits, R, rows => greatest(lanes, rows, classes, &mut prediction));
-                let channels = match block.truth {
-                    Truth::Labels(channels) => channels,
-                    Truth::Bytes(labels) => {
-                        labels.widen(lanes, &mut channels);
-                        &channels
+            let mut spans = tile.spans();
+            while let Some(run) = self.source.run(lanes, &tile, &mut spans, BLOCKS_TOGETHER) {
+                for i in 0..run.len() {
+                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad);
+                    if block.counted == 0 {
+                        continue;
                     }
-                    Truth::Dense(_) => unreachable!("a dense target was refused"),
-                };
-                // −1 is the background of one channel, or no voxel that counts.
-                for (place, (truth, &channel)) in truth.0.iter_mut().zip(&channels.0).enumerate() {
-                    let counts = block.weights.is_none_or(|weights| weights.0[place] != R::ZERO);
-                    *truth = if counts { channel + first } else { -1 };
+                    with_rows!(block.logits, R, rows => greatest(lanes, rows, classes, &mut prediction));
+                    let Truth::Labels(labels) = block.truth else { unreachable!("a dense target was refused") };
+                    let channels = labels.row(lanes, &mut channels);
+                    // −1 is the background of one channel, or no voxel that counts.
+                    for (place, (truth, &channel)) in truth.0.iter_mut().zip(&channels.0).enumerate() {
+                        let counts = block.weights.is_none_or(|weights| weights.0[place] != R::ZERO);
+                        *truth = if counts { channel + first } else { -1 };
+                    }
+                    counts.add(&truth, &prediction);
                 }
-                counts.add(&truth, &prediction);
             }
         }
         counts.publish(self.found);

@@ -56,9 +56,10 @@ impl Pairs {
         }
         if L::LOOKS_UP
             && (3..=NIBBLE_CLASSES).contains(&classes)
-            && let Some(few) = Few::of(lanes, truth, classes).zip(Few::of(lanes, prediction, classes))
+            && let Some(of_truth) = Few::of(lanes, truth, classes)
+            && let Some(of_prediction) = Few::of(lanes, prediction, classes)
         {
-            return count_few(lanes, truth, prediction, few, classes, counts);
+            return count_few(lanes, truth, prediction, (of_truth, of_prediction), classes, counts);
         }
         match (classes, &mut self.bits) {
             (2, _) => count_each::<L, 2>(lanes, truth, prediction, counts),

@@ -12,15 +12,12 @@ use super::truth::Truth;
 use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{self, ByteLabels, FirstBad, Rows, Source, with_rows};
+use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, Rows, Source, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::scatter::{Sink, SinkBlock};
 use crate::scratch::{Scratch, fit};
 use crate::tile::{BLOCK, Tiles, VECTORS};
-
-/// Blocks whose labels are looked at together.
-const BLOCKS_TOGETHER: usize = 8;
 
 /// ∂L/∂p of one class, the upstream gradient included.
 #[derive(Debug, Clone, Copy)]
@@ -106,29 +103,22 @@ impl<R: Real> PullbackPass<'_, R> {
                         }
                     } else {
                         with_rows!(block.logits, R, rows => match (CLASSES, GROUP, block.truth, block.weights) {
-                            (2, _, gather::Truth::Bytes(labels), _) => {
+                            (2, _, gather::Truth::Labels(Channels::Bytes(labels)), _) => {
                                 pull_back_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, labels, slopes, &mut target);
                             }
-                            (4, 4, gather::Truth::Bytes(labels), _) => {
+                            (4, 4, gather::Truth::Labels(Channels::Bytes(labels)), _) => {
                                 pull_back_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, slopes, &mut target);
                             }
                             (_, _, truth, weights) => {
                                 A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
-                                let truth = match truth {
-                                    gather::Truth::Bytes(labels) => {
-                                        labels.widen(lanes, &mut channels);
-                                        gather::Truth::Labels(&channels)
-                                    }
-                                    truth => truth,
-                                };
                                 match truth {
-                                    gather::Truth::Labels(channels) => {
+                                    gather::Truth::Labels(labels) => {
+                                        let channels = labels.row(lanes, &mut channels);
                                         pull_back::<L, A, GROUP>(lanes, e, &r, channels, weights, slopes, &mut target);
                                     }
                                     gather::Truth::Dense(truth) => {
                                         pull_back::<L, A, GROUP>(lanes, e, &r, truth, weights, slopes, &mut target);
                                     }
-                                    gather::Truth::Bytes(_) => unreachable!("they were widened"),
                                 }
                             }
                         });

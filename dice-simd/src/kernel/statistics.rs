@@ -14,7 +14,7 @@ use super::truth::Truth;
 use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{self, Bad, ByteLabels, FirstBad, NotFinite, Rows, Source, with_rows};
+use crate::gather::{self, Bad, ByteLabels, Channels, FirstBad, NotFinite, Rows, Source, with_rows};
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
 use crate::scratch::{Scratch, fit};
@@ -157,7 +157,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
                     }
                     let e = &mut e[..classes];
                     match (block.truth, block.weights) {
-                        (gather::Truth::Bytes(labels), _) => {
+                        (gather::Truth::Labels(Channels::Bytes(labels)), _) => {
                             if run.labels.is_empty() {
                                 count_labels(lanes, slice::from_ref(labels.labels), labels.first, sums, classes);
                             }
@@ -166,13 +166,13 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
                                 (2, _) => add_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, labels, sums),
                                 (4, 4) => add_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, sums),
                                 _ => {
-                                    labels.widen(lanes, &mut channels);
+                                    let channels = Channels::Bytes(labels).row(lanes, &mut channels);
                                     A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
-                                    add_labels(lanes, e, &r, &channels, sums);
+                                    add_labels(lanes, e, &r, channels, sums);
                                 }
                             });
                         }
-                        (gather::Truth::Labels(channels), None) => {
+                        (gather::Truth::Labels(Channels::Row(channels)), None) => {
                             sums.count += BLOCK;
                             let sums = &mut sums.classes[..classes];
                             for &channel in &channels.0 {
@@ -185,13 +185,13 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
                             let weights = weights.expect("a block with a dense target has weights");
                             with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP>(lanes, rows, e, &mut r));
                             match truth {
-                                gather::Truth::Labels(channels) => {
+                                gather::Truth::Labels(labels) => {
+                                    let channels = labels.row(lanes, &mut channels);
                                     add_weighted(lanes, e, &r, channels, weights, sums, classes);
                                 }
                                 gather::Truth::Dense(target) => {
                                     add_weighted(lanes, e, &r, target, weights, sums, classes);
                                 }
-                                gather::Truth::Bytes(_) => unreachable!("they have no weights"),
                             }
                         }
                     }

@@ -15,31 +15,42 @@ pub(super) trait Truth<R: Real>: Copy {
     fn slope<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, slope: Slope<R>) -> L::F;
 }
 
-/// Labels: g is 0 or 1.
-impl<R: Real> Truth<R> for &Row<i32> {
-    #[inline(always)]
-    fn part<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F {
-        lanes.keep(lanes.eq(lanes.load_i(self.vector(vector)), lanes.splat_i(class as i32)), x)
-    }
+/// The channel that each voxel belongs to.
+pub(super) trait Labels: Copy {
+    /// The channels of one vector.
+    fn channels<L: Lanes>(self, lanes: L, vector: usize) -> L::I;
 
+    /// Whether they are that of a class.
     #[inline(always)]
-    fn slope<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, slope: Slope<R>) -> L::F {
-        let is_class = lanes.eq(lanes.load_i(self.vector(vector)), lanes.splat_i(class as i32));
-        lanes.select(is_class, lanes.splat(slope.inside), lanes.splat(slope.outside))
+    fn are<L: Lanes>(self, lanes: L, class: usize, vector: usize) -> L::M {
+        lanes.eq(self.channels(lanes, vector), lanes.splat_i(class as i32))
     }
 }
 
-/// The same.
-impl<R: Real> Truth<R> for ByteLabels<'_> {
+impl Labels for &Row<i32> {
+    #[inline(always)]
+    fn channels<L: Lanes>(self, lanes: L, vector: usize) -> L::I {
+        lanes.load_i(self.vector(vector))
+    }
+}
+
+impl Labels for ByteLabels<'_> {
+    #[inline(always)]
+    fn channels<L: Lanes>(self, lanes: L, vector: usize) -> L::I {
+        self.load(lanes, vector)
+    }
+}
+
+/// Labels: g is 0 or 1.
+impl<R: Real, T: Labels> Truth<R> for T {
     #[inline(always)]
     fn part<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F {
-        lanes.keep(lanes.eq(self.load(lanes, vector), lanes.splat_i(class as i32)), x)
+        lanes.keep(self.are(lanes, class, vector), x)
     }
 
     #[inline(always)]
     fn slope<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, slope: Slope<R>) -> L::F {
-        let is_class = lanes.eq(self.load(lanes, vector), lanes.splat_i(class as i32));
-        lanes.select(is_class, lanes.splat(slope.inside), lanes.splat(slope.outside))
+        lanes.select(self.are(lanes, class, vector), lanes.splat(slope.inside), lanes.splat(slope.outside))
     }
 }
 

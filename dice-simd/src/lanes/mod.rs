@@ -149,7 +149,10 @@ pub(crate) trait Lanes: Copy {
     const LOOKS_UP: bool = false;
     /// A block of bytes.
     type Bytes: Copy;
-    fn load_block(self, block: &[u8; BLOCK]) -> Self::Bytes;
+    #[inline(always)]
+    fn load_block(self, _block: &[u8; BLOCK]) -> Self::Bytes {
+        unreachable!("this level does not look up")
+    }
     /// What `table` holds at each place; the places are below 16.
     #[inline(always)]
     fn look_up(self, _table: &[u8; 16], _places: Self::Bytes) -> Self::Bytes {
@@ -270,11 +273,7 @@ macro_rules! bytes_as_truth_values {
     () => {
         type B = [u8; BLOCK];
         type T = [u8; BLOCK];
-        type Bytes = [u8; BLOCK];
-        #[inline(always)]
-        fn load_block(self, block: &[u8; BLOCK]) -> [u8; BLOCK] {
-            *block
-        }
+        type Bytes = ();
         #[inline(always)]
         fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> [u8; BLOCK] {
             block.map(|other| u8::from(other == byte))
