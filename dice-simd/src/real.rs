@@ -33,16 +33,15 @@ pub(crate) trait Real:
     /// Slopes are kept below it, so that the mean of a finite number of them is finite.
     const GREATEST_SLOPE: f64;
 
-    /// Below it exp is +0.
+    /// −K ln 2. Below it exp is +0.
     const LOWEST: Self;
-    /// 1.5 · 2^(mantissa bits) + K. Added to t it leaves round(t) + K in the low bits of the sum: for t in −K..0 those become
-    /// the exponent of 2^(round(t) + K − exponent bias), and 0 for the lowest.
+    /// 1.5 · 2^(mantissa bits) + K · steps. Added to t it leaves round(t) + K · steps in the low bits of the sum.
     const MAGIC: Self;
-    const LOG2_E: Self;
-    /// ln 2 in two parts; the second 0 where it makes no difference.
-    const LN_2: [Self; 2];
-    /// Of the least relative error on |r| ≤ ln 2 / 2, highest power first, times 2^(exponent bias − K), which the exponent
-    /// of [`MAGIC`](Self::MAGIC) leaves out.
+    /// Steps / ln 2.
+    const STEPS_PER_E: Self;
+    /// ln 2 / steps in two parts; the second 0 where it makes no difference.
+    const STEP: [Self; 2];
+    /// q of exp(r) = 1 + r + r² q(r), of the least relative error on |r| ≤ half a step; highest power first.
     const POLYNOMIAL: &'static [Self];
 
     fn from_u8(x: u8) -> Self;
@@ -53,8 +52,8 @@ pub(crate) trait Real:
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// −|self|.
     fn neg_abs(self) -> Self;
-    /// The bits shifted left until those below the exponent are in it.
-    fn low_bits_to_exponent(self) -> Self;
+    /// 2^(n / steps) of the n ≥ −K · steps that [`MAGIC`](Self::MAGIC) left in the low bits; +0 in the lowest octave.
+    fn power(self) -> Self;
 
     /// The elements as they are, if they are of this type.
     fn borrow(elements: Elements) -> Option<*mut Self>;
@@ -87,8 +86,20 @@ macro_rules! claims {
     };
 }
 
-/// 2^63.
-const BIAS_F32: f32 = 9_223_372_036_854_775_808.0;
+/// Steps per octave in f32: as many powers as a register of AVX2 holds.
+const STEPS_F32: usize = 8;
+/// 2^(i / 8).
+pub(crate) const POWERS_F32: [f32; STEPS_F32] =
+    [1.0, 1.090_507_7, 1.189_207_1, 1.296_839_6, std::f32::consts::SQRT_2, 1.542_210_8, 1.681_792_9, 1.834_008_1];
+/// How far the octave of an n of f32 is from the place of an exponent,
+pub(crate) const TO_EXPONENT_F32: u32 = 20;
+/// and that place.
+pub(crate) const EXPONENT_F32: u32 = 0x7f80_0000;
+/// 2^(exponent bias − K), by which such an exponent is too low.
+pub(crate) const UNIT_F32: f32 = 9_223_372_036_854_775_808.0;
+pub(crate) const UNIT_F64: f64 = 8_388_608.0;
+/// The least sum with [`Real::MAGIC`] of f32 that is above the lowest octave.
+pub(crate) const LEAST_F32: f32 = 12_582_912.0 + STEPS_F32 as f32;
 
 impl Real for f32 {
     const ZERO: Self = 0.0;
@@ -98,22 +109,13 @@ impl Real for f32 {
     const WIDENS_HALVES: bool = true;
     const GREATEST_SLOPE: f64 = 1e30;
 
-    /// −64 ln 2: no probability is ever subnormal.
+    /// K = 64: no probability is ever subnormal.
     const LOWEST: Self = -44.361_42;
-    /// K = 64.
-    const MAGIC: Self = 12_582_976.0;
-    const LOG2_E: Self = std::f32::consts::LOG2_E;
-    const LN_2: [Self; 2] = [std::f32::consts::LN_2, 0.0];
-    /// Degree 6, by Remez exchange with the last two coefficients held at 1: error 3e-9.
-    const POLYNOMIAL: &'static [Self] = &[
-        BIAS_F32 * 1.381_454_1e-3,
-        BIAS_F32 * 8.368_745e-3,
-        BIAS_F32 * 4.166_839e-2,
-        BIAS_F32 * 1.666_652_1e-1,
-        BIAS_F32 * 4.999_999_4e-1,
-        BIAS_F32,
-        BIAS_F32,
-    ];
+    const MAGIC: Self = 12_582_912.0 + (64 * STEPS_F32) as Self;
+    const STEPS_PER_E: Self = std::f32::consts::LOG2_E * STEPS_F32 as Self;
+    const STEP: [Self; 2] = [std::f32::consts::LN_2 / STEPS_F32 as Self, 0.0];
+    /// By Remez exchange: error 2.6e-8.
+    const POLYNOMIAL: &'static [Self] = &[0.166_669_8, 0.500_064_55];
 
     #[inline(always)]
     fn from_u8(x: u8) -> Self {
@@ -140,8 +142,9 @@ impl Real for f32 {
         -self.abs()
     }
     #[inline(always)]
-    fn low_bits_to_exponent(self) -> Self {
-        Self::from_bits(self.to_bits() << 23)
+    fn power(self) -> Self {
+        let n = self.to_bits();
+        POWERS_F32[n as usize % STEPS_F32] * UNIT_F32 * Self::from_bits((n << TO_EXPONENT_F32) & EXPONENT_F32)
     }
 
     #[inline(always)]
@@ -160,9 +163,6 @@ impl Real for f32 {
     claims!();
 }
 
-/// 2^23.
-const BIAS_F64: f64 = 8_388_608.0;
-
 impl Real for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
@@ -171,27 +171,25 @@ impl Real for f64 {
     const WIDENS_HALVES: bool = false;
     const GREATEST_SLOPE: f64 = 1e250;
 
-    /// −1000 ln 2: no probability is ever subnormal.
+    /// K = 1000: no probability is ever subnormal.
     const LOWEST: Self = -693.147_180_559_945_4;
-    /// K = 1000.
+    /// One step per octave: AVX2 and NEON have no look-up of f64 that would pay.
     const MAGIC: Self = 6_755_399_441_056_744.0;
-    const LOG2_E: Self = std::f64::consts::LOG2_E;
+    const STEPS_PER_E: Self = std::f64::consts::LOG2_E;
     /// The first part has 43 bits: its product with n is exact where multiply-add rounds twice, too.
-    const LN_2: [Self; 2] = [0.693_147_180_559_890_3, 5.497_923_018_708_371e-14];
-    /// Degree 11, by Remez exchange with the last two coefficients held at 1: error 1.2e-17 after rounding.
+    const STEP: [Self; 2] = [0.693_147_180_559_890_3, 5.497_923_018_708_371e-14];
+    /// By Remez exchange: error 1.2e-17 after rounding.
     const POLYNOMIAL: &'static [Self] = &[
-        BIAS_F64 * 2.500_001_883_318_737_4e-8,
-        BIAS_F64 * 2.763_030_625_029_36e-7,
-        BIAS_F64 * 2.755_758_680_389_532_6e-6,
-        BIAS_F64 * 2.480_149_294_963_387e-5,
-        BIAS_F64 * 1.984_126_950_577_377_6e-4,
-        BIAS_F64 * 1.388_888_894_375_996_5e-3,
-        BIAS_F64 * 8.333_333_333_494_976e-3,
-        BIAS_F64 * 4.166_666_666_652_972_5e-2,
-        BIAS_F64 * 1.666_666_666_666_641e-1,
-        BIAS_F64 * 5.000_000_000_000_011e-1,
-        BIAS_F64,
-        BIAS_F64,
+        2.500_001_883_318_737_4e-8,
+        2.763_030_625_029_36e-7,
+        2.755_758_680_389_532_6e-6,
+        2.480_149_294_963_387e-5,
+        1.984_126_950_577_377_6e-4,
+        1.388_888_894_375_996_5e-3,
+        8.333_333_333_494_976e-3,
+        4.166_666_666_652_972_5e-2,
+        1.666_666_666_666_641e-1,
+        5.000_000_000_000_011e-1,
     ];
 
     #[inline(always)]
@@ -219,8 +217,8 @@ impl Real for f64 {
         -self.abs()
     }
     #[inline(always)]
-    fn low_bits_to_exponent(self) -> Self {
-        Self::from_bits(self.to_bits() << 52)
+    fn power(self) -> Self {
+        UNIT_F64 * Self::from_bits(self.to_bits() << 52)
     }
 
     #[inline(always)]

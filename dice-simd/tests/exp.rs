@@ -11,9 +11,9 @@ use dice_core::{Activation, Group, Request, Sum};
 
 /// Arguments per call.
 const CHUNK: usize = 1 << 16;
-/// Between these the result goes to +0: round(d / ln 2) = −64 from −63.5 ln 2 = −44.01457 on.
-const SURELY_NORMAL: f32 = -44.01;
-const SURELY_ZERO: f32 = -44.02;
+/// Between these the result goes to +0: round(8 d / ln 2) is below −63 · 8 from −(63 + 1/16) ln 2 = −43.71159 on.
+const SURELY_NORMAL: f32 = -43.71;
+const SURELY_ZERO: f32 = -43.72;
 
 /// The greatest errors so far.
 #[derive(Debug, Clone, Copy, Default)]

@@ -111,7 +111,7 @@ pub(super) fn softmax<L: Lanes, E: Element, const GROUP: usize, const CLASSES: u
             // 1, and NaN where the greater logit is infinite.
             greater[j] = lanes.add(lanes.sub(max, max), lanes.splat(L::R::ONE));
         }
-        exp_each::<L, GROUP>(lanes, &mut lesser);
+        lesser = exp(lanes, lesser);
         for j in 0..COUNT {
             let is_less = lanes.gt(e[j][1], e[j][0]);
             sum[j] = lanes.add(lesser[j], greater[j]);

@@ -7,38 +7,43 @@ use crate::real::Real;
 
 /// exp(d) of each vector, for d ≤ 0: exactly 1 at 0, and +0 where d is below [`Real::LOWEST`] or nearly so.
 ///
-/// d = n ln 2 + r with an integer n in −K..=0 and |r| ≤ ln 2 / 2; exp(d) = 2^n · exp(r). NaN gives NaN.
+/// With s steps per octave, d = n ln 2 / s + r with an integer n in −K s..=0 and |r| ≤ ln 2 / 2 s, and
+/// exp(d) = 2^(n / s) · (1 + u), u = r + r² q(r). NaN gives NaN.
 #[inline(always)]
 pub(crate) fn exp<L: Lanes, const GROUP: usize>(lanes: L, mut d: [L::F; GROUP]) -> [L::F; GROUP] {
     let zero = [lanes.splat(L::R::ZERO); GROUP];
-    let (mut shifted, mut p) = (zero, zero);
-    let [ln_2, rest_of_ln_2] = L::R::LN_2;
+    let (mut shifted, mut q) = (zero, zero);
+    let [step, rest_of_step] = L::R::STEP;
     for j in 0..GROUP {
-        // The constant comes first so that NaN survives.
-        d[j] = lanes.max(lanes.splat(L::R::LOWEST), d[j]);
-        shifted[j] = lanes.pin(lanes.fma(d[j], lanes.splat(L::R::LOG2_E), lanes.splat(L::R::MAGIC)));
+        if !L::SCALES_ALL {
+            // The constant comes first so that NaN survives.
+            d[j] = lanes.max(lanes.splat(L::R::LOWEST), d[j]);
+        }
+        shifted[j] = lanes.pin(lanes.fma(d[j], lanes.splat(L::R::STEPS_PER_E), lanes.splat(L::R::MAGIC)));
     }
     for j in 0..GROUP {
         let n = lanes.sub(shifted[j], lanes.splat(L::R::MAGIC));
-        d[j] = lanes.pin(lanes.fma(n, lanes.splat(L::R::ZERO - ln_2), d[j]));
-        if rest_of_ln_2 > L::R::ZERO {
-            d[j] = lanes.fma(n, lanes.splat(L::R::ZERO - rest_of_ln_2), d[j]);
+        d[j] = lanes.pin(lanes.fma(n, lanes.splat(L::R::ZERO - step), d[j]));
+        if rest_of_step > L::R::ZERO {
+            d[j] = lanes.fma(n, lanes.splat(L::R::ZERO - rest_of_step), d[j]);
         }
-        p[j] = lanes.splat(L::R::POLYNOMIAL[0]);
+        q[j] = lanes.splat(L::R::POLYNOMIAL[0]);
     }
     for &coefficient in &L::R::POLYNOMIAL[1..] {
         for j in 0..GROUP {
-            p[j] = lanes.pin(lanes.fma(p[j], d[j], lanes.splat(coefficient)));
+            q[j] = lanes.pin(lanes.fma(q[j], d[j], lanes.splat(coefficient)));
         }
     }
+    let mut exponentials = zero;
     for j in 0..GROUP {
-        p[j] = lanes.mul(p[j], lanes.low_bits_to_exponent(shifted[j]));
+        let u = lanes.fma(lanes.mul(d[j], d[j]), q[j], d[j]);
+        exponentials[j] = lanes.scale(u, shifted[j]);
     }
-    p
+    exponentials
 }
 
-/// exp of each number of `d`, all ≤ 0 or NaN, as the f32 kernels compute it on `isa`: within 0.75 ULP on [−1, 0],
-/// within 2.6 ULP down to −44, and +0 below −44.02. (On the portable level 1.05 and 35 ULP.)
+/// exp of each number of `d`, all ≤ 0 or NaN, as the f32 kernels compute it on `isa`: within 1.2 ULP on [−1, 0],
+/// within 3 ULP down to −43.71, and +0 below −43.72. (On the portable level 1.2 and 35 ULP.)
 ///
 /// # Panics
 /// If the slices differ in length, or this CPU does not have `isa`.
@@ -47,7 +52,7 @@ pub fn exp_nonpositive(isa: Isa, d: &[f32], result: &mut [f32]) {
     f32::dispatch(isa, ExpPass { d, result });
 }
 
-/// As [`exp_nonpositive`], as the f64 kernels compute it: within 0.85 ULP on [−1, 0], within 1 ULP down to −692.79, and +0
+/// As [`exp_nonpositive`], as the f64 kernels compute it: within 1 ULP on [−1, 0], within 1.1 ULP down to −692.79, and +0
 /// below −692.81. (On the portable level 1.15 and 1.3 ULP.)
 ///
 /// # Panics

@@ -13,6 +13,7 @@ use pulp::x86::V3;
 use super::{LANES, Lanes, each, fold_or, quarter};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
+use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
 use crate::tile::BLOCK;
 
 /// The AVX2 level; the token proves that the CPU has it, and [`new`](Self::new) that it has F16C.
@@ -47,8 +48,7 @@ type I = [__m256i; 2];
 /// What f32 and f64 differ in by the names of the instructions only.
 macro_rules! arithmetic {
     ($real:ty: $count:tt of $register:ty, $pin:ident, $set1:ident, $stream:ident, $add:ident, $sub:ident, $mul:ident,
-     $div:ident, $fmadd:ident, $max:ident, $or:ident, $and:ident, $compare:ident, $blendv:ident, $shift:ident,
-     $bits:literal) => {
+     $div:ident, $fmadd:ident, $max:ident, $or:ident, $and:ident, $compare:ident, $blendv:ident) => {
         type R = $real;
         type F = [$register; $count];
         type I = I;
@@ -133,11 +133,6 @@ macro_rules! arithmetic {
             let sign = self.0.avx.$set1(-0.0);
             each!(R in $count => self.0.avx.$or(a[R], sign))
         }
-        #[inline(always)]
-        fn low_bits_to_exponent(self, a: Self::F) -> Self::F {
-            each!(R in $count => cast::<__m256i, $register>(self.0.avx2.$shift::<$bits>(cast(a[R]))))
-        }
-
         #[inline(always)]
         fn gt(self, a: Self::F, b: Self::F) -> Self::M {
             each!(R in $count => cast::<$register, __m256i>(self.0.avx.$compare::<_CMP_GT_OQ>(a[R], b[R])))
@@ -289,8 +284,19 @@ fn narrow_f16(x: __m256) -> __m128i {
 impl Lanes for Avx2<f32> {
     arithmetic! {
         f32: 2 of __m256, pin_ps, _mm256_set1_ps, _mm256_stream_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
-        _mm256_div_ps, _mm256_fmadd_ps, _mm256_max_ps, _mm256_or_ps, _mm256_and_ps, _mm256_cmp_ps, _mm256_blendv_ps,
-        _mm256_slli_epi32, 23
+        _mm256_div_ps, _mm256_fmadd_ps, _mm256_max_ps, _mm256_or_ps, _mm256_and_ps, _mm256_cmp_ps, _mm256_blendv_ps
+    }
+
+    #[inline(always)]
+    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+        let (avx, avx2) = (self.0.avx, self.0.avx2);
+        let exponent = avx._mm256_set1_epi32(EXPONENT_F32 as i32);
+        let power = each!(R in 2 => {
+            let power = avx2._mm256_permutevar8x32_ps(cast(POWERS_F32.map(|power| power * UNIT_F32)), cast(shifted[R]));
+            let bits = avx2._mm256_slli_epi32::<{ TO_EXPONENT_F32 as i32 }>(cast(shifted[R]));
+            avx._mm256_mul_ps(power, cast(avx2._mm256_and_si256(bits, exponent)))
+        });
+        self.fma(power, u, power)
     }
 
     #[inline(always)]
@@ -409,8 +415,14 @@ impl Avx2<f32> {
 impl Lanes for Avx2<f64> {
     arithmetic! {
         f64: 4 of __m256d, pin_pd, _mm256_set1_pd, _mm256_stream_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
-        _mm256_div_pd, _mm256_fmadd_pd, _mm256_max_pd, _mm256_or_pd, _mm256_and_pd, _mm256_cmp_pd, _mm256_blendv_pd,
-        _mm256_slli_epi64, 52
+        _mm256_div_pd, _mm256_fmadd_pd, _mm256_max_pd, _mm256_or_pd, _mm256_and_pd, _mm256_cmp_pd, _mm256_blendv_pd
+    }
+
+    #[inline(always)]
+    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+        let power = each!(R in 4 => cast(self.0.avx2._mm256_slli_epi64::<52>(cast(shifted[R]))));
+        let power = self.mul(self.splat(UNIT_F64), power);
+        self.fma(power, u, power)
     }
 
     #[inline(always)]

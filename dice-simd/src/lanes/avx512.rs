@@ -2,7 +2,7 @@
 
 use std::arch::asm;
 use std::arch::x86_64::{
-    __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _CMP_UNORD_Q, _MM_CMPINT_EQ,
+    __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _CMP_NLT_UQ, _CMP_UNORD_Q, _MM_CMPINT_EQ,
     _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512,
     _mm512_andnot_si512, _mm512_or_si512, _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_setzero_si512,
     _mm512_test_epi64_mask,
@@ -16,6 +16,7 @@ use pulp::x86::V4;
 use super::{BITS_BLOCKS, Bits, LANES, Lanes, each, fold_or, quarter};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
+use crate::real::{LEAST_F32, POWERS_F32, Real, TO_EXPONENT_F32, UNIT_F64};
 use crate::tile::BLOCK;
 
 /// The AVX-512 level; the token proves that the CPU has it.
@@ -43,7 +44,7 @@ where
 /// What f32 and f64 differ in by the names of the instructions only.
 macro_rules! arithmetic {
     ($real:ty: $count:tt of $register:ty, $pin:ident, $set1:ident, $stream:ident, $add:ident, $sub:ident, $mul:ident,
-     $div:ident, $fmadd:ident, $max:ident, $or:ident, $shift:ident, $bits:literal) => {
+     $div:ident, $fmadd:ident, $max:ident, $or:ident) => {
         type R = $real;
         type F = [$register; $count];
         type I = __m512i;
@@ -127,11 +128,6 @@ macro_rules! arithmetic {
             let sign = self.0.avx512f.$set1(-0.0);
             each!(I in $count => self.0.avx512dq.$or(a[I], sign))
         }
-        #[inline(always)]
-        fn low_bits_to_exponent(self, a: Self::F) -> Self::F {
-            each!(I in $count => cast::<__m512i, $register>(self.0.avx512f.$shift::<$bits>(cast(a[I]))))
-        }
-
         #[inline(always)]
         fn any_above(self, block: &[u8; BLOCK], limit: u8) -> bool {
             let limit = self.0.avx512f._mm512_set1_epi8(limit as i8);
@@ -317,6 +313,19 @@ fn pin_pd(mut x: __m512d) -> __m512d {
     x
 }
 
+/// The powers of two of an octave, twice; adding n to their exponents makes 2^(n / steps) of them.
+const POWERS: [u32; LANES] = {
+    let mut powers = [0; LANES];
+    let mut lane = 0;
+    while lane < LANES {
+        // The n of MAGIC stands for 2^0; so many steps above it are in the power already.
+        let step = lane % POWERS_F32.len();
+        powers[lane] = POWERS_F32[step].to_bits() - ((f32::MAGIC.to_bits() + step as u32) << TO_EXPONENT_F32);
+        lane += 1;
+    }
+    powers
+};
+
 /// Where in two registers of pairs the first numbers are, and the second ones.
 const PAIRS_APART: [[i32; LANES]; 2] = {
     let mut places = [[0; LANES]; 2];
@@ -369,7 +378,18 @@ const FOURS_TOGETHER: [[i32; LANES]; 2] = {
 impl Lanes for Avx512<f32> {
     arithmetic! {
         f32: 1 of __m512, pin_ps, _mm512_set1_ps, _mm512_stream_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
-        _mm512_div_ps, _mm512_fmadd_ps, _mm512_max_ps, _mm512_or_ps, _mm512_slli_epi32, 23
+        _mm512_div_ps, _mm512_fmadd_ps, _mm512_max_ps, _mm512_or_ps
+    }
+
+    const SCALES_ALL: bool = true;
+    #[inline(always)]
+    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+        let avx512f = self.0.avx512f;
+        let bits = avx512f._mm512_slli_epi32::<{ TO_EXPONENT_F32 }>(cast(shifted[0]));
+        let power = cast(avx512f._mm512_permutexvar_epi32(cast(shifted[0]), cast(POWERS)));
+        let power = cast(avx512f._mm512_add_epi32(power, bits));
+        let is_power = avx512f._mm512_cmp_ps_mask::<_CMP_NLT_UQ>(shifted[0], avx512f._mm512_set1_ps(LEAST_F32));
+        [avx512f._mm512_maskz_fmadd_ps(is_power, power, u[0], power)]
     }
 
     #[inline(always)]
@@ -515,7 +535,14 @@ fn halves(m: __mmask16) -> [u8; 2] {
 impl Lanes for Avx512<f64> {
     arithmetic! {
         f64: 2 of __m512d, pin_pd, _mm512_set1_pd, _mm512_stream_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
-        _mm512_div_pd, _mm512_fmadd_pd, _mm512_max_pd, _mm512_or_pd, _mm512_slli_epi64, 52
+        _mm512_div_pd, _mm512_fmadd_pd, _mm512_max_pd, _mm512_or_pd
+    }
+
+    #[inline(always)]
+    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+        let power = each!(I in 2 => cast(self.0.avx512f._mm512_slli_epi64::<52>(cast(shifted[I]))));
+        let power = self.mul(self.splat(UNIT_F64), power);
+        self.fma(power, u, power)
     }
 
     #[inline(always)]

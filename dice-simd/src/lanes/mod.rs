@@ -97,8 +97,10 @@ pub(crate) trait Lanes: Copy {
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// −|a|.
     fn neg_abs(self, a: Self::F) -> Self::F;
-    /// The bits of each lane shifted left until those below the exponent are in it, see [`Real::MAGIC`].
-    fn low_bits_to_exponent(self, a: Self::F) -> Self::F;
+    /// (1 + u) · [`power`](Real::power).
+    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F;
+    /// Whether that is +0 wherever n is less, too, whatever u may be there.
+    const SCALES_ALL: bool = false;
 
     fn gt(self, a: Self::F, b: Self::F) -> Self::M;
     /// m ? a : b.

@@ -1,6 +1,8 @@
 //! NEON: registers of four f32 or two f64.
 
-use std::arch::aarch64::{float32x4_t, float64x2_t, int32x4_t, int64x2_t, uint16x4_t, uint32x4_t, uint64x2_t};
+use std::arch::aarch64::{
+    float32x4_t, float64x2_t, int32x4_t, int64x2_t, uint8x16x2_t, uint16x4_t, uint32x4_t, uint64x2_t,
+};
 use std::arch::asm;
 use std::marker::PhantomData;
 
@@ -10,6 +12,7 @@ use pulp::cast;
 use super::{LANES, Lanes, bytes_as_truth_values, each, quarter};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
+use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
 use crate::tile::BLOCK;
 
 /// The NEON level; the token proves that the CPU has it.
@@ -38,8 +41,8 @@ type I = [int32x4_t; 4];
 
 /// What f32 and f64 differ in by the names of the instructions only.
 macro_rules! arithmetic {
-    ($real:ty: $count:tt of $register:ty, $mask:ty, $integer:ty, $dup:ident, $add:ident, $sub:ident, $mul:ident, $div:ident,
-     $fma:ident, $neg:ident, $abs:ident, $greater:ident, $bsl:ident, $shift:ident, $bits:literal) => {
+    ($real:ty: $count:tt of $register:ty, $mask:ty, $dup:ident, $add:ident, $sub:ident, $mul:ident, $div:ident,
+     $fma:ident, $neg:ident, $abs:ident, $greater:ident, $bsl:ident) => {
         type R = $real;
         type F = [$register; $count];
         type I = I;
@@ -112,11 +115,6 @@ macro_rules! arithmetic {
             each!(R in $count => self.0.neon.$neg(self.0.neon.$abs(a[R])))
         }
         #[inline(always)]
-        fn low_bits_to_exponent(self, a: Self::F) -> Self::F {
-            each!(R in $count => cast::<$integer, $register>(self.0.neon.$shift::<$bits>(cast(a[R]))))
-        }
-
-        #[inline(always)]
         fn gt(self, a: Self::F, b: Self::F) -> Self::M {
             each!(R in $count => self.0.neon.$greater(a[R], b[R]))
         }
@@ -164,8 +162,23 @@ fn narrow_f16(x: float32x4_t) -> uint16x4_t {
 
 impl Lanes for Neon<f32> {
     arithmetic! {
-        f32: 4 of float32x4_t, uint32x4_t, int32x4_t, vdupq_n_f32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vfmaq_f32,
-        vnegq_f32, vabsq_f32, vcgtq_f32, vbslq_f32, vshlq_n_s32, 23
+        f32: 4 of float32x4_t, uint32x4_t, vdupq_n_f32, vaddq_f32, vsubq_f32, vmulq_f32, vdivq_f32, vfmaq_f32,
+        vnegq_f32, vabsq_f32, vcgtq_f32, vbslq_f32
+    }
+
+    #[inline(always)]
+    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+        let neon = self.0.neon;
+        let powers: uint8x16x2_t = cast(POWERS_F32.map(|power| power * UNIT_F32));
+        let power = each!(R in 4 => {
+            // The places of the four bytes of a power.
+            let place = neon.vandq_u32(cast(shifted[R]), neon.vdupq_n_u32(POWERS_F32.len() as u32 - 1));
+            let places = neon.vmlaq_u32(neon.vdupq_n_u32(0x0302_0100), place, neon.vdupq_n_u32(0x0404_0404));
+            let power: float32x4_t = cast(neon.vqtbl2q_u8(powers, cast(places)));
+            let bits = neon.vshlq_n_u32::<{ TO_EXPONENT_F32 as i32 }>(cast(shifted[R]));
+            neon.vmulq_f32(power, cast(neon.vandq_u32(bits, neon.vdupq_n_u32(EXPONENT_F32))))
+        });
+        self.fma(power, u, power)
     }
 
     #[inline(always)]
@@ -273,8 +286,15 @@ impl Neon<f32> {
 
 impl Lanes for Neon<f64> {
     arithmetic! {
-        f64: 8 of float64x2_t, uint64x2_t, int64x2_t, vdupq_n_f64, vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vfmaq_f64,
-        vnegq_f64, vabsq_f64, vcgtq_f64, vbslq_f64, vshlq_n_s64, 52
+        f64: 8 of float64x2_t, uint64x2_t, vdupq_n_f64, vaddq_f64, vsubq_f64, vmulq_f64, vdivq_f64, vfmaq_f64,
+        vnegq_f64, vabsq_f64, vcgtq_f64, vbslq_f64
+    }
+
+    #[inline(always)]
+    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+        let power = each!(R in 8 => cast(self.0.neon.vshlq_n_u64::<52>(cast(shifted[R]))));
+        let power = self.mul(self.splat(UNIT_F64), power);
+        self.fma(power, u, power)
     }
 
     #[inline(always)]

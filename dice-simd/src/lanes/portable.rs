@@ -92,8 +92,9 @@ macro_rules! portable_lanes {
                 a.map(|part| -part.abs())
             }
             #[inline(always)]
-            fn low_bits_to_exponent(self, a: Self::F) -> Self::F {
-                a.map(|part| <$vector>::from(part.to_array().map(Real::low_bits_to_exponent)))
+            fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+                let power = shifted.map(|part| <$vector>::from(part.to_array().map(Real::power)));
+                self.fma(power, u, power)
             }
 
             #[inline(always)]

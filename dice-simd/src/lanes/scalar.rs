@@ -79,8 +79,9 @@ impl<R: Real> Lanes for Scalar<R> {
         from_fn(|i| a[i].neg_abs())
     }
     #[inline(always)]
-    fn low_bits_to_exponent(self, a: Self::F) -> Self::F {
-        a.map(R::low_bits_to_exponent)
+    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+        let power = shifted.map(R::power);
+        self.fma(power, u, power)
     }
 
     #[inline(always)]
