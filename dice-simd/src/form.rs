@@ -48,27 +48,35 @@ fn groups(classes: usize) -> impl Iterator<Item = usize> {
 pub(crate) fn deinterleave<L: Lanes>(lanes: L, from: &[L::R], rows: &mut [Row<L::R>]) {
     let classes = rows.len();
     assert!(from.len() >= interleaved_len(classes), "room for a block");
-    if let [first, second] = rows {
-        for (vector, pairs) in from.as_chunks().0.as_chunks().0.iter().enumerate().take(VECTORS) {
-            let numbers = lanes.load_pairs(pairs);
-            lanes.store(first.vector_mut(vector), numbers[0]);
-            lanes.store(second.vector_mut(vector), numbers[1]);
-        }
-        return;
-    }
-    if !L::TRANSPOSES {
-        for (class, row) in rows.iter_mut().enumerate() {
-            for (voxel, number) in row.0.iter_mut().enumerate() {
-                *number = from[voxel * classes + class];
+    match rows {
+        [first, second] if L::TRANSPOSES => {
+            for (vector, [low, high]) in from.as_chunks().0.as_chunks().0.iter().enumerate().take(VECTORS) {
+                let numbers = lanes.apart([lanes.load(low), lanes.load(high)]);
+                lanes.store(first.vector_mut(vector), numbers[0]);
+                lanes.store(second.vector_mut(vector), numbers[1]);
             }
         }
-        return;
-    }
-    for vector in 0..VECTORS {
-        for first in groups(classes) {
-            let numbers = lanes.load_transposed(&from[vector * LANES * classes + first..], classes);
-            for (row, numbers) in rows[first..].iter_mut().zip(numbers) {
-                lanes.store(row.vector_mut(vector), numbers);
+        [first, second] => {
+            let pairs: &[[_; 2]] = from.as_chunks().0;
+            for (&[a, b], (first, second)) in pairs.iter().zip(first.0.iter_mut().zip(&mut second.0)) {
+                (*first, *second) = (a, b);
+            }
+        }
+        _ if L::TRANSPOSES => {
+            for vector in 0..VECTORS {
+                for first in groups(classes) {
+                    let numbers = lanes.load_transposed(&from[vector * LANES * classes + first..], classes);
+                    for (row, numbers) in rows[first..].iter_mut().zip(numbers) {
+                        lanes.store(row.vector_mut(vector), numbers);
+                    }
+                }
+            }
+        }
+        _ => {
+            for (class, row) in rows.iter_mut().enumerate() {
+                for (voxel, number) in row.0.iter_mut().enumerate() {
+                    *number = from[voxel * classes + class];
+                }
             }
         }
     }
@@ -79,27 +87,37 @@ pub(crate) fn deinterleave<L: Lanes>(lanes: L, from: &[L::R], rows: &mut [Row<L:
 pub(crate) fn interleave<L: Lanes>(lanes: L, rows: &[Row<L::R>], to: &mut [L::R]) {
     let classes = rows.len();
     assert!(to.len() >= interleaved_len(classes), "room for a block");
-    if let [first, second] = rows {
-        for (vector, pairs) in to.as_chunks_mut().0.as_chunks_mut().0.iter_mut().enumerate().take(VECTORS) {
-            lanes.store_pairs(pairs, [lanes.load(first.vector(vector)), lanes.load(second.vector(vector))]);
-        }
-        return;
-    }
-    if !L::TRANSPOSES {
-        for (class, row) in rows.iter().enumerate() {
-            for (voxel, &number) in row.0.iter().enumerate() {
-                to[voxel * classes + class] = number;
+    match rows {
+        [first, second] if L::TRANSPOSES => {
+            for (vector, [low, high]) in to.as_chunks_mut().0.as_chunks_mut().0.iter_mut().enumerate().take(VECTORS) {
+                let pairs = lanes.together([lanes.load(first.vector(vector)), lanes.load(second.vector(vector))]);
+                lanes.store(low, pairs[0]);
+                lanes.store(high, pairs[1]);
             }
         }
-        return;
-    }
-    for vector in 0..VECTORS {
-        for first in groups(classes) {
-            let mut numbers = [lanes.splat(L::R::ZERO); TOGETHER];
-            for (numbers, row) in numbers.iter_mut().zip(&rows[first..]) {
-                *numbers = lanes.load(row.vector(vector));
+        [first, second] => {
+            let pairs: &mut [[_; 2]] = to.as_chunks_mut().0;
+            for (pair, (&first, &second)) in pairs.iter_mut().zip(first.0.iter().zip(&second.0)) {
+                *pair = [first, second];
             }
-            lanes.store_transposed(&mut to[vector * LANES * classes + first..], classes, numbers);
+        }
+        _ if L::TRANSPOSES => {
+            for vector in 0..VECTORS {
+                for first in groups(classes) {
+                    let mut numbers = [lanes.splat(L::R::ZERO); TOGETHER];
+                    for (numbers, row) in numbers.iter_mut().zip(&rows[first..]) {
+                        *numbers = lanes.load(row.vector(vector));
+                    }
+                    lanes.store_transposed(&mut to[vector * LANES * classes + first..], classes, numbers);
+                }
+            }
+        }
+        _ => {
+            for (class, row) in rows.iter().enumerate() {
+                for (voxel, &number) in row.0.iter().enumerate() {
+                    to[voxel * classes + class] = number;
+                }
+            }
         }
     }
 }

@@ -142,29 +142,48 @@ impl<'a> Sink<'a> {
         data.wrapping_add(self.layout.origin(sample, run)).wrapping_add(voxel * (length / BLOCK))
     }
 
+    /// Where the numbers of a block begin that lie in this form and can be written in place, and how far apart classes are.
+    #[inline(always)]
+    fn in_place<R: Real>(&self, span: &Span, form: Form) -> Option<(*mut R, isize)> {
+        let data = R::borrow(self.elements)?;
+        if self.form != form || !span.is_whole() || self.mode == Mode::Accumulate {
+            return None;
+        }
+        let (stride, numbers) = match form {
+            Form::Interleaved => (BLOCK as isize, self.layout.channels()),
+            _ => (self.layout.channel_stride(), 1),
+        };
+        let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel * numbers);
+        let aligned =
+            first.addr().is_multiple_of(LINE) && (stride.unsigned_abs() * size_of::<R>()).is_multiple_of(LINE);
+        (aligned || self.mode != Mode::Stream).then_some((first, stride))
+    }
+
+    /// Whether the numbers of a block are interleaved and can be written in place.
+    #[inline(always)]
+    pub(crate) fn takes_voxels<R: Real>(&self, span: &Span) -> bool {
+        self.in_place::<R>(span, Form::Interleaved).is_some()
+    }
+
     /// The rows of a block, if they can be written in place, else those of the stage, to be [`store`](Self::store)d
-    /// afterwards.
+    /// afterwards. With `by_voxels`, if the sink [takes them](Self::takes_voxels), numbers are put by
+    /// [`SinkBlock::put_voxels`], or are all alike.
     ///
     /// # Safety
     /// The voxels of the span exist, and nobody else holds a block of this sink with any of them.
     #[inline(always)]
-    pub(crate) unsafe fn block<'s, R: Real>(&'s self, stage: &'s mut SinkStage<R>, span: &Span) -> SinkBlock<'s, R> {
+    pub(crate) unsafe fn block<'s, R: Real>(
+        &'s self,
+        stage: &'s mut SinkStage<R>,
+        span: &Span,
+        by_voxels: bool,
+    ) -> SinkBlock<'s, R> {
         let classes = self.layout.channels();
         assert!(stage.rows.len() == classes, "the stage has a row per class");
         let borrowed = PhantomData;
-        if self.form == Form::Planes
-            && span.is_whole()
-            && self.mode != Mode::Accumulate
-            && let Some(data) = R::borrow(self.elements)
-        {
-            let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
-            let stride = self.layout.channel_stride();
-            let aligned =
-                first.addr().is_multiple_of(LINE) && (stride.unsigned_abs() * size_of::<R>()).is_multiple_of(LINE);
-            let stream = self.mode == Mode::Stream;
-            if aligned || !stream {
-                return SinkBlock { first, stride, classes, stream, staged: false, borrowed };
-            }
+        let form = if by_voxels { Form::Interleaved } else { Form::Planes };
+        if let Some((first, stride)) = self.in_place(span, form) {
+            return SinkBlock { first, stride, classes, stream: self.mode == Mode::Stream, staged: false, borrowed };
         }
         // Numbers that need no conversion go to their runs at once.
         let (first, stride) =
@@ -407,6 +426,35 @@ impl<R: Real> SinkBlock<'_, R> {
         self.staged
     }
 
+    /// Writes some vectors of each class, from `first` on; `INTERLEAVED` if the block was asked for by voxels.
+    #[inline(always)]
+    pub(crate) fn put_voxels<L: Lanes<R = R>, const COUNT: usize, const CLASSES: usize, const INTERLEAVED: bool>(
+        &mut self,
+        lanes: L,
+        first: usize,
+        x: [[L::F; COUNT]; CLASSES],
+    ) {
+        if INTERLEAVED {
+            for j in 0..COUNT {
+                let mut voxels = [lanes.splat(R::ZERO); CLASSES];
+                for (voxels, x) in voxels.iter_mut().zip(&x) {
+                    *voxels = x[j];
+                }
+                for (class, x) in lanes.together(voxels).into_iter().enumerate() {
+                    let place = (first + j) * CLASSES + class;
+                    self.put(lanes, place / VECTORS, place % VECTORS, x);
+                }
+            }
+        } else {
+            // Whole rows one after the other: streaming stores to many planes want long runs.
+            for (class, x) in x.into_iter().enumerate() {
+                for (j, x) in x.into_iter().enumerate() {
+                    self.put(lanes, class, first + j, x);
+                }
+            }
+        }
+    }
+
     /// Writes one vector of the row of `class`.
     #[inline(always)]
     pub(crate) fn put<L: Lanes<R = R>>(&mut self, lanes: L, class: usize, vector: usize, x: L::F) {
@@ -431,7 +479,14 @@ mod tests {
     use crate::tile::Tiles;
 
     /// Writes a number that tells of the voxel and the class.
-    struct Count<'a, R>(&'a Sink<'a>, &'a Tiles, PhantomData<R>);
+    struct Count<'a, R> {
+        sink: &'a Sink<'a>,
+        tiles: &'a Tiles,
+        by_voxels: bool,
+        real: PhantomData<R>,
+    }
+
+    const CLASSES: usize = 3;
 
     /// Small enough for every type to hold it, and its sum with itself, exactly.
     fn number(index: usize) -> f64 {
@@ -444,20 +499,25 @@ mod tests {
 
         #[inline(always)]
         fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
-            let Self(sink, tiles, _) = self;
-            let (classes, voxels) = (sink.layout.channels(), sink.layout.voxels());
+            let Self { sink, tiles, by_voxels, .. } = self;
+            let voxels = sink.layout.voxels();
             let mut stage = SinkStage::default();
             sink.fit(&mut stage);
             for tile in tiles.claims() {
                 for span in tile.spans() {
+                    let by_voxels = by_voxels && sink.takes_voxels::<R>(&span);
                     // SAFETY: no other thread.
-                    let mut block = unsafe { sink.block(&mut stage, &span) };
-                    for class in 0..classes {
-                        for vector in 0..VECTORS {
-                            let index = (tile.sample * classes + class) * voxels + span.voxel + vector * LANES;
+                    let mut block = unsafe { sink.block(&mut stage, &span, by_voxels) };
+                    for vector in 0..VECTORS {
+                        let numbers = std::array::from_fn(|class| {
+                            let index = (tile.sample * CLASSES + class) * voxels + span.voxel + vector * LANES;
                             let index = |lane: usize| (index + lane).wrapping_sub(span.inside.start);
-                            let numbers = std::array::from_fn(|lane| R::from_f64(number(index(lane))));
-                            block.put(lanes, class, vector, lanes.load(&numbers));
+                            [lanes.load(&std::array::from_fn(|lane| R::from_f64(number(index(lane)))))]
+                        });
+                        if by_voxels {
+                            block.put_voxels::<L, 1, CLASSES, true>(lanes, vector, numbers);
+                        } else {
+                            block.put_voxels::<L, 1, CLASSES, false>(lanes, vector, numbers);
                         }
                     }
                     if block.is_staged() {
@@ -473,19 +533,21 @@ mod tests {
     }
 
     fn check<R: Real, E: Output>(mode: Mode, interleaved: bool) {
-        let (samples, classes) = (2, 3);
+        let (samples, classes) = (2, CLASSES);
         for voxels in [48, 64, 130, 8192 + 77] {
             let shape = [samples, classes, voxels];
             let len = samples * classes * voxels;
             for start in 0..LINE / size_of::<E>() {
                 for (range, offset) in [(0..voxels, 0), (17..voxels - 3, 0), (0..voxels, 8192 - 40)] {
-                    for isa in Isa::available() {
+                    let levels = Isa::available();
+                    for (isa, by_voxels) in levels.flat_map(|isa| [(isa, false), (isa, interleaved)]) {
                         let mut data = vec![E::narrow(R::from_f64(128.0)); len + 80];
                         let (class, voxel) = if interleaved { (1, classes) } else { (voxels, 1) };
                         let strides = [classes * voxels, class, voxel].map(|stride| stride as isize);
                         let mut view = ViewMut::strided(&mut data, &shape, &strides, start).unwrap();
                         let tiles = Tiles::new(samples, range.clone(), offset, 1);
-                        R::dispatch(isa, Count(&Sink::new(&mut view, mode), &tiles, PhantomData));
+                        let sink = &Sink::new(&mut view, mode);
+                        R::dispatch(isa, Count { sink, tiles: &tiles, by_voxels, real: PhantomData });
                         for (i, &value) in data.iter().enumerate() {
                             let index = i.wrapping_sub(start);
                             let (sample, rest) = (index / (classes * voxels), index % (classes * voxels));

@@ -244,6 +244,32 @@ fn layouts(level: &Level) {
 }
 per_level!(layouts);
 
+/// Classes so few that a kernel holds whole voxels, which it reads and writes where they lie side by side.
+fn few_classes_side_by_side(level: &Level) {
+    for classes in [2, 4] {
+        for voxels in [64, 130, rounds(20_011, 1000)] {
+            let shape = [2, classes, voxels];
+            let scene = Scene::plain(classes as u64, &shape);
+            let loss = loss(Activation::Softmax);
+            let expected = scene.bits(&oracle(level.isa), &loss);
+            for logits in [Placed::channels_first(&shape), Placed::channels_last(&shape)] {
+                for gradient in [Placed::channels_first(&shape), Placed::channels_last(&shape)] {
+                    for margin in [0, 1] {
+                        let places = [
+                            logits.clone().behind(margin),
+                            scene.labels.place.clone(),
+                            gradient.clone().behind(margin),
+                        ];
+                        let context = format!("{classes} classes, {logits:?}, {gradient:?} behind {margin}");
+                        scene.moved(places).bits(&level.engine(), &loss).demand(&expected, &context);
+                    }
+                }
+            }
+        }
+    }
+}
+per_level!(few_classes_side_by_side);
+
 /// A broadcast input is the same as its copy.
 fn broadcast_inputs(level: &Level) {
     let shape = [3, 4, 5, 300];

@@ -242,11 +242,17 @@ impl<'a> Source<'a> {
         run: &Run<'s>,
         block: usize,
         bad: &mut FirstBad<Bad>,
+        by_voxels: bool,
     ) -> Block<'s, L::R> {
         let Some(labels) = run.labels.get(block) else { return self.block(lanes, stage, &run.span, bad) };
         let truth = Truth::Labels(Channels::Bytes(ByteLabels { labels, first: self.first() }));
-        let logits = self.logits.logits(lanes, &mut stage.logits, &run.span(block));
+        let logits = self.logits.logits(lanes, &mut stage.logits, &run.span(block), by_voxels);
         Block { counted: BLOCK, logits, truth, weights: None }
+    }
+
+    /// Whether the numbers of a voxel lie side by side.
+    pub(crate) fn is_interleaved(&self) -> bool {
+        self.logits.is_interleaved()
     }
 
     /// The label of channel 0.
@@ -272,7 +278,7 @@ impl<'a> Source<'a> {
         }
         let zeros = (counted < BLOCK).then_some(weights);
         let logits = match zeros {
-            None => self.logits.logits(lanes, logits, span),
+            None => self.logits.logits(lanes, logits, span, false),
             Some(_) => Logits::Real(self.logits.rows(lanes, logits, span, zeros)),
         };
         let (truth, weighted) = match &self.target {

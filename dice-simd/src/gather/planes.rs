@@ -61,6 +61,8 @@ pub(crate) struct Rows<'s, E> {
     first: *const E,
     stride: isize,
     classes: usize,
+    /// The numbers of each voxel lie side by side: [`voxels`](Self::voxels) reads them, and nothing else does.
+    interleaved: bool,
     later: Later<E>,
     borrowed: PhantomData<&'s [E]>,
 }
@@ -100,7 +102,7 @@ impl<'s, E: Element> Rows<'s, E> {
     fn staged(rows: &'s [Row<E>], later: Option<*const E>) -> Self {
         let (first, classes, stride) = (rows.as_ptr().cast(), rows.len(), BLOCK as isize);
         let later = Later { first: later.unwrap_or(first), stride };
-        Self { first, stride, classes, later, borrowed: PhantomData }
+        Self { first, stride, classes, interleaved: false, later, borrowed: PhantomData }
     }
 
     pub(crate) fn classes(&self) -> usize {
@@ -131,6 +133,29 @@ impl<'s, E: Element> Rows<'s, E> {
     pub(crate) fn load<L: Lanes>(&self, lanes: L, class: usize, vector: usize) -> L::F {
         // SAFETY: whoever made the rows vouches for `classes` rows of a block; nobody writes to them meanwhile.
         E::load(lanes, unsafe { &*self.at(class, vector).cast::<[E; LANES]>() })
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_interleaved(&self) -> bool {
+        self.interleaved
+    }
+
+    /// One vector of each class.
+    #[inline(always)]
+    pub(crate) fn voxels<L: Lanes, const CLASSES: usize, const INTERLEAVED: bool>(
+        &self,
+        lanes: L,
+        vector: usize,
+    ) -> [L::F; CLASSES] {
+        let rows = self.of_classes::<CLASSES>();
+        let mut x = [lanes.splat(L::R::ZERO); CLASSES];
+        for (class, x) in x.iter_mut().enumerate() {
+            rows.prefetch(lanes, class, vector);
+            let place = vector * CLASSES + class;
+            let (row, vector) = if INTERLEAVED { (place / VECTORS, place % VECTORS) } else { (class, vector) };
+            *x = rows.load(lanes, row, vector);
+        }
+        if INTERLEAVED { lanes.apart(x) } else { x }
     }
 
     /// Asks for one vector of later blocks; called for each vector of a block, it asks for as many as a block has. While a block
@@ -196,6 +221,10 @@ impl<'a> Planes<'a> {
         fit(&mut stage.interleaved, interleaved, R::ZERO);
     }
 
+    pub(crate) fn is_interleaved(&self) -> bool {
+        self.form == Form::Interleaved
+    }
+
     pub(crate) fn elements(&self) -> Elements {
         self.elements
     }
@@ -235,17 +264,28 @@ impl<'a> Planes<'a> {
             .then(|| with_pointer!(self.elements, data => data.wrapping_add(voxel).cast_const().cast()))
     }
 
-    /// The rows of a block of which every voxel counts, as [`rows`](Self::rows); halves may be left to the kernel to widen.
+    /// The rows of a block of which every voxel counts, as [`rows`](Self::rows); halves may be left to the kernel to widen,
+    /// and with `by_voxels` interleaved numbers to [`Rows::voxels`].
     #[inline(always)]
     pub(crate) fn logits<'s, L: Lanes>(
         &'s self,
         lanes: L,
         stage: &'s mut PlaneStage<L::R>,
         span: &Span,
+        by_voxels: bool,
     ) -> Logits<'s, L::R> {
-        if L::R::WIDENS_HALVES && self.form == Form::Planes && span.is_whole() {
+        let by_voxels = by_voxels && self.form == Form::Interleaved;
+        if by_voxels
+            && span.is_whole()
+            && let Some(data) = L::R::borrow(self.elements)
+        {
+            return Logits::Real(self.borrow_voxels(data, span));
+        }
+        if L::R::WIDENS_HALVES && (self.form == Form::Planes || by_voxels) && span.is_whole() {
             match self.elements {
+                Elements::F16(data) if by_voxels => return Logits::F16(self.borrow_voxels(data, span)),
                 Elements::F16(data) => return Logits::F16(self.borrow(data, span)),
+                Elements::Bf16(data) if by_voxels => return Logits::Bf16(self.borrow_voxels(data, span)),
                 Elements::Bf16(data) => return Logits::Bf16(self.borrow(data, span)),
                 _ => {}
             }
@@ -259,7 +299,16 @@ impl<'a> Planes<'a> {
         let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
         let (stride, classes) = (self.layout.channel_stride(), self.layout.channels());
         let later = Later { first: first.wrapping_add(self.ahead * BLOCK), stride };
-        Rows { first, stride, classes, later, borrowed: PhantomData }
+        Rows { first, stride, classes, interleaved: false, later, borrowed: PhantomData }
+    }
+
+    /// A whole interleaved block where it lies: as long as rows side by side.
+    #[inline(always)]
+    fn borrow_voxels<E>(&self, data: *const E, span: &Span) -> Rows<'_, E> {
+        let (stride, classes) = (BLOCK as isize, self.layout.channels());
+        let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel * classes);
+        let later = Later { first: first.wrapping_add(self.ahead * BLOCK * classes), stride };
+        Rows { first, stride, classes, interleaved: true, later, borrowed: PhantomData }
     }
 }
 

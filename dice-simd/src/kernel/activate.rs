@@ -87,19 +87,22 @@ impl Activate for Softmax {
 /// e and r of [`Softmax`] for `COUNT` vectors of a block from vector `first` on, to the same bits, without leaving the
 /// registers: for few classes.
 #[inline(always)]
-pub(super) fn softmax<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
+pub(super) fn softmax<
+    L: Lanes,
+    E: Element,
+    const GROUP: usize,
+    const CLASSES: usize,
+    const COUNT: usize,
+    const INTERLEAVED: bool,
+>(
     lanes: L,
     logits: Rows<'_, E>,
     first: usize,
 ) -> [([L::F; CLASSES], L::F); COUNT] {
-    let logits = logits.of_classes::<CLASSES>();
     let mut e = [[lanes.splat(L::R::ZERO); CLASSES]; COUNT];
     let mut sum = [lanes.splat(L::R::ZERO); COUNT];
     for (j, e) in e.iter_mut().enumerate() {
-        for (class, e) in e.iter_mut().enumerate() {
-            logits.prefetch(lanes, class, first + j);
-            *e = logits.load(lanes, class, first + j);
-        }
+        *e = logits.voxels::<L, CLASSES, INTERLEAVED>(lanes, first + j);
     }
     if CLASSES == 2 {
         // The greater exponential is that of 0.

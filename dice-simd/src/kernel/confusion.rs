@@ -134,7 +134,7 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, '_, R> {
             let mut spans = tile.spans();
             while let Some(run) = self.source.run(lanes, &tile, &mut spans, BLOCKS_TOGETHER) {
                 for i in 0..run.len() {
-                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad);
+                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad, false);
                     if block.counted == 0 {
                         continue;
                     }

@@ -9,7 +9,7 @@ use dice_core::{Activation, Cotangent, Sum};
 
 use super::activate::{self, Activate, softmax};
 use super::truth::Truth;
-use super::{Row, for_activation_and_classes};
+use super::{Row, for_activation_and_classes, in_registers};
 use crate::dispatch::Kernel;
 use crate::element::Element;
 use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, Rows, Source, with_rows};
@@ -73,6 +73,7 @@ impl<R: Real> PullbackPass<'_, R> {
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
+        let by_voxels = self.source.is_interleaved() && L::TRANSPOSES && in_registers::<GROUP, CLASSES>();
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
         self.source.fit(stage);
@@ -90,11 +91,12 @@ impl<R: Real> PullbackPass<'_, R> {
             while let Some(run) = self.source.run(lanes, &tile, &mut spans, BLOCKS_TOGETHER) {
                 for i in 0..run.len() {
                     let span = run.span(i);
+                    let by_voxels = by_voxels && !run.labels.is_empty() && self.sink.takes_voxels::<R>(&span);
                     // Labels were looked at before; one that is no class does not count.
-                    let block = self.source.block_of(lanes, stage, &run, i, &mut FirstBad::default());
+                    let block = self.source.block_of(lanes, stage, &run, i, &mut FirstBad::default(), by_voxels);
                     let e = &mut e[..classes];
                     // SAFETY: the tile is this thread's alone, so are its voxels.
-                    let mut target = unsafe { self.sink.block(out, &span) };
+                    let mut target = unsafe { self.sink.block(out, &span, by_voxels) };
                     if block.counted == 0 || silent {
                         for class in 0..classes {
                             for vector in 0..VECTORS {
@@ -105,6 +107,9 @@ impl<R: Real> PullbackPass<'_, R> {
                         with_rows!(block.logits, R, rows => match (CLASSES, GROUP, block.truth, block.weights) {
                             (2, _, gather::Truth::Labels(Channels::Bytes(labels)), _) => {
                                 pull_back_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, labels, slopes, &mut target);
+                            }
+                            (4, 2, gather::Truth::Labels(Channels::Bytes(labels)), _) if rows.is_interleaved() => {
+                                pull_back_in_registers::<L, _, GROUP, 4, 1>(lanes, rows, labels, slopes, &mut target);
                             }
                             (4, 4, gather::Truth::Labels(Channels::Bytes(labels)), _) => {
                                 pull_back_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, slopes, &mut target);
@@ -199,7 +204,7 @@ fn pull_back<L: Lanes, A: Activate, const GROUP: usize>(
     }
 }
 
-/// As [`pull_back`], of a softmax over few classes, labels, and no weights.
+/// As [`pull_back`], of a softmax over few classes, labels, and no weights. The logits and the target may be interleaved, both.
 #[inline(always)]
 fn pull_back_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
     lanes: L,
@@ -208,10 +213,32 @@ fn pull_back_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSE
     slopes: &[Slope<L::R>],
     target: &mut SinkBlock<'_, L::R>,
 ) {
-    let slopes: &[_; CLASSES] = slopes.try_into().expect("the bucket is that of the number of classes");
+    let slopes = slopes.try_into().expect("the bucket is that of the number of classes");
     let labels = ByteLabels { first: 0, ..labels };
+    if logits.is_interleaved() {
+        pull_back_voxels::<L, E, GROUP, CLASSES, COUNT, true>(lanes, logits, labels, slopes, target);
+    } else {
+        pull_back_voxels::<L, E, GROUP, CLASSES, COUNT, false>(lanes, logits, labels, slopes, target);
+    }
+}
+
+#[inline(always)]
+fn pull_back_voxels<
+    L: Lanes,
+    E: Element,
+    const GROUP: usize,
+    const CLASSES: usize,
+    const COUNT: usize,
+    const INTERLEAVED: bool,
+>(
+    lanes: L,
+    logits: Rows<'_, E>,
+    labels: ByteLabels<'_>,
+    slopes: &[Slope<L::R>; CLASSES],
+    target: &mut SinkBlock<'_, L::R>,
+) {
     for first in (0..VECTORS).step_by(COUNT) {
-        let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT>(lanes, logits, first);
+        let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT, INTERLEAVED>(lanes, logits, first);
         let mut gradient = [[lanes.splat(L::R::ZERO); COUNT]; CLASSES];
         for (j, (e, r)) in probabilities.into_iter().enumerate() {
             let mut mean = lanes.splat(L::R::ZERO);
@@ -225,10 +252,6 @@ fn pull_back_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSE
                 gradient[class][j] = lanes.mul(lanes.mul(e[class], r), lanes.sub(u, mean));
             }
         }
-        for (class, gradient) in gradient.into_iter().enumerate() {
-            for (j, gradient) in gradient.into_iter().enumerate() {
-                target.put(lanes, class, first + j, gradient);
-            }
-        }
+        target.put_voxels::<L, COUNT, CLASSES, INTERLEAVED>(lanes, first, gradient);
     }
 }

@@ -11,7 +11,7 @@ use dice_core::{Activation, NonFinite, Request, Statistics, Sum, accumulator};
 
 use super::activate::{self, Activate, softmax};
 use super::truth::Truth;
-use super::{Row, for_activation_and_classes};
+use super::{Row, for_activation_and_classes, in_registers};
 use crate::dispatch::Kernel;
 use crate::element::Element;
 use crate::gather::{self, Bad, ByteLabels, Channels, FirstBad, NotFinite, Rows, Source, with_rows};
@@ -136,6 +136,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
+        let by_voxels = L::TRANSPOSES && in_registers::<GROUP, CLASSES>();
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, sums, table, .. } = &mut *scratch;
         self.source.fit(stage);
@@ -151,7 +152,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
             while let Some(run) = self.source.run(lanes, &tile, &mut spans, F32_BLOCKS - blocks % F32_BLOCKS) {
                 count_labels(lanes, run.labels, self.source.first(), sums, classes);
                 for i in 0..run.len() {
-                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad);
+                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad, by_voxels);
                     if block.counted == 0 {
                         continue;
                     }
@@ -164,6 +165,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
                             let sums = &mut sums.classes[..classes];
                             with_rows!(block.logits, R, rows => match (CLASSES, GROUP) {
                                 (2, _) => add_in_registers::<L, _, GROUP, 2, VECTORS>(lanes, rows, labels, sums),
+                                (4, 2) if rows.is_interleaved() => add_in_registers::<L, _, GROUP, 4, 1>(lanes, rows, labels, sums),
                                 (4, 4) => add_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, sums),
                                 _ => {
                                     let channels = Channels::Bytes(labels).row(lanes, &mut channels);
@@ -255,7 +257,7 @@ fn add_labels<L: Lanes>(lanes: L, e: &[Row<L::R>], r: &Row<L::R>, channels: &Row
     }
 }
 
-/// As [`add_labels`], of a softmax over few classes.
+/// As [`add_labels`], of a softmax over few classes, whose logits may be interleaved.
 #[inline(always)]
 fn add_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
     lanes: L,
@@ -263,13 +265,34 @@ fn add_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usi
     labels: ByteLabels<'_>,
     sums: &mut [ClassSums<L::R>],
 ) {
-    let sums: &mut [_; CLASSES] = sums.try_into().expect("the bucket is that of the number of classes");
+    let sums = sums.try_into().expect("the bucket is that of the number of classes");
     let labels = ByteLabels { first: 0, ..labels };
+    if logits.is_interleaved() {
+        add_voxels::<L, E, GROUP, CLASSES, COUNT, true>(lanes, logits, labels, sums);
+    } else {
+        add_voxels::<L, E, GROUP, CLASSES, COUNT, false>(lanes, logits, labels, sums);
+    }
+}
+
+#[inline(always)]
+fn add_voxels<
+    L: Lanes,
+    E: Element,
+    const GROUP: usize,
+    const CLASSES: usize,
+    const COUNT: usize,
+    const INTERLEAVED: bool,
+>(
+    lanes: L,
+    logits: Rows<'_, E>,
+    labels: ByteLabels<'_>,
+    sums: &mut [ClassSums<L::R>; CLASSES],
+) {
     let zero = lanes.splat(L::R::ZERO);
     let mut prediction = [zero; CLASSES];
     let mut intersection = [zero; CLASSES];
     for first in (0..VECTORS).step_by(COUNT) {
-        let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT>(lanes, logits, first);
+        let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT, INTERLEAVED>(lanes, logits, first);
         for (j, (e, r)) in probabilities.into_iter().enumerate() {
             let channel = labels.load(lanes, first + j);
             for class in 0..CLASSES {

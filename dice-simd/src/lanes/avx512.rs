@@ -13,7 +13,7 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{BITS_BLOCKS, Bits, LANES, Lanes, each, fold_or, quarter};
+use super::{BITS_BLOCKS, Bits, LANES, Lanes, apart_by_element, each, fold_or, quarter, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
 use crate::real::{LEAST_F32, POWERS_F32, Real, TO_EXPONENT_F32, UNIT_F64};
@@ -417,31 +417,56 @@ impl Lanes for Avx512<f32> {
     }
 
     #[inline(always)]
-    fn load_pairs(self, from: &[[f32; 2]; LANES]) -> [Self::F; 2] {
-        let [low, high]: [__m512; 2] = cast(*from);
-        each!(I in 2 => [self.0.avx512f._mm512_permutex2var_ps(low, cast(PAIRS_APART[I]), high)])
+    fn apart<const N: usize>(self, mut x: [Self::F; N]) -> [Self::F; N] {
+        let avx512f = self.0.avx512f;
+        match N {
+            2 => {
+                let [low, high] = [x[0][0], x[1][0]];
+                let numbers = each!(I in 2 => avx512f._mm512_permutex2var_ps(low, cast(PAIRS_APART[I]), high));
+                (x[0], x[1]) = ([numbers[0]], [numbers[1]]);
+            }
+            4 => {
+                // Of two numbers, voxels 0 to 7, then 8 to 15.
+                let low = each!(I in 2 => avx512f._mm512_permutex2var_ps(x[0][0], cast(FOURS_APART[I]), x[1][0]));
+                let high = each!(I in 2 => avx512f._mm512_permutex2var_ps(x[2][0], cast(FOURS_APART[I]), x[3][0]));
+                for pair in 0..2 {
+                    x[2 * pair] = [avx512f._mm512_shuffle_f32x4::<0b01_00_01_00>(low[pair], high[pair])];
+                    x[2 * pair + 1] = [avx512f._mm512_shuffle_f32x4::<0b11_10_11_10>(low[pair], high[pair])];
+                }
+            }
+            _ => return apart_by_element(self, x),
+        }
+        x
     }
     #[inline(always)]
-    fn store_pairs(self, to: &mut [[f32; 2]; LANES], x: [Self::F; 2]) {
-        *to = cast(each!(I in 2 => self.0.avx512f._mm512_permutex2var_ps(x[0][0], cast(PAIRS_TOGETHER[I]), x[1][0])));
+    fn together<const N: usize>(self, mut x: [Self::F; N]) -> [Self::F; N] {
+        let avx512f = self.0.avx512f;
+        match N {
+            2 => {
+                let [first, second] = [x[0][0], x[1][0]];
+                let pairs = each!(I in 2 => avx512f._mm512_permutex2var_ps(first, cast(PAIRS_TOGETHER[I]), second));
+                (x[0], x[1]) = ([pairs[0]], [pairs[1]]);
+            }
+            4 => {
+                let low = each!(I in 2 => avx512f._mm512_shuffle_f32x4::<0b01_00_01_00>(x[2 * I][0], x[2 * I + 1][0]));
+                let high = each!(I in 2 => avx512f._mm512_shuffle_f32x4::<0b11_10_11_10>(x[2 * I][0], x[2 * I + 1][0]));
+                for (half, pair) in [low, high].into_iter().enumerate() {
+                    let [first, second] = pair;
+                    let fours = each!(I in 2 => avx512f._mm512_permutex2var_ps(first, cast(FOURS_TOGETHER[I]), second));
+                    (x[2 * half], x[2 * half + 1]) = ([fours[0]], [fours[1]]);
+                }
+            }
+            _ => return together_by_element(self, x),
+        }
+        x
     }
 
     const TRANSPOSES: bool = true;
     #[inline(always)]
     fn load_transposed(self, from: &[f32], stride: usize) -> [Self::F; TOGETHER] {
-        let avx512f = self.0.avx512f;
         if stride == TOGETHER {
             let from: &[f32; TOGETHER * LANES] = from.first_chunk().expect("four numbers of each voxel");
-            let [a, b, c, d]: [__m512; 4] = cast(*from);
-            // Of two numbers, voxels 0 to 7, then 8 to 15.
-            let low = each!(I in 2 => avx512f._mm512_permutex2var_ps(a, cast(FOURS_APART[I]), b));
-            let high = each!(I in 2 => avx512f._mm512_permutex2var_ps(c, cast(FOURS_APART[I]), d));
-            return [
-                [avx512f._mm512_shuffle_f32x4::<0b01_00_01_00>(low[0], high[0])],
-                [avx512f._mm512_shuffle_f32x4::<0b11_10_11_10>(low[0], high[0])],
-                [avx512f._mm512_shuffle_f32x4::<0b01_00_01_00>(low[1], high[1])],
-                [avx512f._mm512_shuffle_f32x4::<0b11_10_11_10>(low[1], high[1])],
-            ];
+            return self.apart(cast(*from));
         }
         // Voxels 0, 4, 8, 12; 1, 5, 9, 13; …: transposing quarter by quarter leaves them in order.
         let from = &from[..(LANES - 1) * stride + TOGETHER];
@@ -455,21 +480,9 @@ impl Lanes for Avx512<f32> {
     }
     #[inline(always)]
     fn store_transposed(self, to: &mut [f32], stride: usize, x: [Self::F; TOGETHER]) {
-        let avx512f = self.0.avx512f;
         if stride == TOGETHER {
             let to: &mut [f32; TOGETHER * LANES] = to.first_chunk_mut().expect("four numbers of each voxel");
-            let [[a], [b], [c], [d]] = x;
-            let low = [
-                avx512f._mm512_shuffle_f32x4::<0b01_00_01_00>(a, b),
-                avx512f._mm512_shuffle_f32x4::<0b01_00_01_00>(c, d),
-            ];
-            let high = [
-                avx512f._mm512_shuffle_f32x4::<0b11_10_11_10>(a, b),
-                avx512f._mm512_shuffle_f32x4::<0b11_10_11_10>(c, d),
-            ];
-            *to = cast([low, high].map(|[first, second]| {
-                each!(I in 2 => avx512f._mm512_permutex2var_ps(first, cast(FOURS_TOGETHER[I]), second))
-            }));
+            *to = cast(self.together(x));
             return;
         }
         let to = &mut to[..(LANES - 1) * stride + TOGETHER];

@@ -196,24 +196,18 @@ pub(crate) trait Lanes: Copy {
         unreachable!("this level does not count bits")
     }
 
-    /// Two numbers of each of sixteen voxels that lie side by side: a vector per number.
-    #[inline(always)]
-    fn load_pairs(self, from: &[[Self::R; 2]; LANES]) -> [Self::F; 2] {
-        [self.load(&from.map(|[first, _]| first)), self.load(&from.map(|[_, second]| second))]
-    }
-    /// Writes two numbers of each of sixteen voxels side by side.
-    #[inline(always)]
-    fn store_pairs(self, to: &mut [[Self::R; 2]; LANES], x: [Self::F; 2]) {
-        let mut numbers = [[Self::R::ZERO; LANES]; 2];
-        self.store(&mut numbers[0], x[0]);
-        self.store(&mut numbers[1], x[1]);
-        for (voxel, to) in to.iter_mut().enumerate() {
-            *to = [numbers[0][voxel], numbers[1][voxel]];
-        }
-    }
-
-    /// Whether the two methods below are there; otherwise number by number is the way.
+    /// Whether the methods below have instructions; otherwise number by number is the way.
     const TRANSPOSES: bool = false;
+    /// From the numbers of sixteen voxels as they lie in memory, `N` of each side by side, to a vector per number.
+    #[inline(always)]
+    fn apart<const N: usize>(self, x: [Self::F; N]) -> [Self::F; N] {
+        apart_by_element(self, x)
+    }
+    /// And back.
+    #[inline(always)]
+    fn together<const N: usize>(self, x: [Self::F; N]) -> [Self::F; N] {
+        together_by_element(self, x)
+    }
     /// Four numbers of each of sixteen voxels that lie `stride` numbers apart: a vector per number.
     ///
     /// # Panics
@@ -255,6 +249,34 @@ pub(crate) trait Lanes: Copy {
         self.store(&mut lanes, x);
         *to = lanes.map(|x| f16::from_f32(x.to_f64() as f32));
     }
+}
+
+/// See [`Lanes::apart`].
+#[inline(always)]
+fn apart_by_element<L: Lanes, const N: usize>(lanes: L, mut x: [L::F; N]) -> [L::F; N] {
+    let mut numbers = [[L::R::ZERO; LANES]; N];
+    for (numbers, x) in numbers.iter_mut().zip(&x) {
+        lanes.store(numbers, *x);
+    }
+    let numbers = numbers.as_flattened();
+    for (number, x) in x.iter_mut().enumerate() {
+        *x = lanes.load(&std::array::from_fn(|voxel| numbers[voxel * N + number]));
+    }
+    x
+}
+
+/// See [`Lanes::together`].
+#[inline(always)]
+fn together_by_element<L: Lanes, const N: usize>(lanes: L, mut x: [L::F; N]) -> [L::F; N] {
+    let mut numbers = [[L::R::ZERO; LANES]; N];
+    for (numbers, x) in numbers.iter_mut().zip(&x) {
+        lanes.store(numbers, *x);
+    }
+    for (vector, x) in x.iter_mut().enumerate() {
+        let place = |lane: usize| vector * LANES + lane;
+        *x = lanes.load(&std::array::from_fn(|lane| numbers[place(lane) % N][place(lane) / N]));
+    }
+    x
 }
 
 /// The bits that are set in any byte.

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use half::{bf16, f16};
 use pulp::cast;
 
-use super::{LANES, Lanes, bytes_as_truth_values, each, quarter};
+use super::{LANES, Lanes, apart_by_element, bytes_as_truth_values, each, quarter, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::form::TOGETHER;
 use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
@@ -212,6 +212,29 @@ impl Lanes for Neon<f32> {
             self.0.neon.vaddq_f64(old[2 * R], widened[R][0]),
             self.0.neon.vaddq_f64(old[2 * R + 1], widened[R][1]),
         ]));
+    }
+
+    #[inline(always)]
+    fn apart<const N: usize>(self, mut x: [Self::F; N]) -> [Self::F; N] {
+        if N != 2 {
+            return apart_by_element(self, x);
+        }
+        let neon = self.0.neon;
+        let pairs: [[[float32x4_t; 2]; 2]; 2] = cast([x[0], x[1]]);
+        let pairs = [pairs[0][0], pairs[0][1], pairs[1][0], pairs[1][1]];
+        x[0] = each!(R in 4 => neon.vuzp1q_f32(pairs[R][0], pairs[R][1]));
+        x[1] = each!(R in 4 => neon.vuzp2q_f32(pairs[R][0], pairs[R][1]));
+        x
+    }
+    #[inline(always)]
+    fn together<const N: usize>(self, mut x: [Self::F; N]) -> [Self::F; N] {
+        if N != 2 {
+            return together_by_element(self, x);
+        }
+        let (neon, first, second) = (self.0.neon, x[0], x[1]);
+        let pairs = each!(R in 4 => [neon.vzip1q_f32(first[R], second[R]), neon.vzip2q_f32(first[R], second[R])]);
+        (x[0], x[1]) = (cast([pairs[0], pairs[1]]), cast([pairs[2], pairs[3]]));
+        x
     }
 
     const TRANSPOSES: bool = true;
