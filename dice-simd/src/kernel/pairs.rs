@@ -15,6 +15,9 @@ const TURNS: usize = 8;
 /// Blocks that are counted together. While they are, memory brings the next ones.
 pub(super) const TOGETHER: usize = BITS_BLOCKS;
 
+/// So many blocks ahead memory is asked for labels.
+const AHEAD: usize = 2 * TOGETHER;
+
 /// Blocks after which tables must be flushed, lest a number overflow.
 const MOST_KEPT: usize = 1 << 24;
 
@@ -46,10 +49,6 @@ impl Pairs {
         prediction: &[[u8; BLOCK]],
         counts: &mut [u64],
     ) {
-        for (truth, prediction) in truth.iter().zip(prediction) {
-            lanes.prefetch_to_l2(truth.as_ptr().wrapping_add(2 * TOGETHER * BLOCK));
-            lanes.prefetch_to_l2(prediction.as_ptr().wrapping_add(2 * TOGETHER * BLOCK));
-        }
         let classes = self.classes;
         if self.kept >= MOST_KEPT {
             self.flush(counts);
@@ -68,9 +67,9 @@ impl Pairs {
             (_, Some(words)) if truth.len() == TOGETHER => count_bits(lanes, truth, prediction, classes, words),
             _ if classes <= NIBBLE_CLASSES => {
                 self.kept += truth.len();
-                count_nibbles(truth, prediction, &mut self.tables);
+                count_nibbles(lanes, truth, prediction, &mut self.tables);
             }
-            _ => count_bytes(truth, prediction, classes, counts),
+            _ => count_bytes(lanes, truth, prediction, classes, counts),
         }
     }
 
@@ -92,6 +91,20 @@ impl Pairs {
             self.tables = [[0; NIBBLE_CLASSES * NIBBLE_CLASSES]; TURNS];
         }
     }
+}
+
+/// The blocks, one after the other. With each, memory is asked for a later one: all at once, more than it can keep in mind, they
+/// would keep the CPU waiting.
+#[inline(always)]
+fn in_turn<'a, L: Lanes>(
+    lanes: L,
+    truth: &'a [[u8; BLOCK]],
+    prediction: &'a [[u8; BLOCK]],
+) -> impl Iterator<Item = (&'a [u8; BLOCK], &'a [u8; BLOCK])> {
+    truth.iter().zip(prediction).inspect(move |(truth, prediction)| {
+        lanes.prefetch_to_l2(truth.as_ptr().wrapping_add(AHEAD * BLOCK));
+        lanes.prefetch_to_l2(prediction.as_ptr().wrapping_add(AHEAD * BLOCK));
+    })
 }
 
 /// At most so many classes are few.
@@ -170,7 +183,7 @@ fn count_few<L: Lanes>(
     let mut tallies = [[lanes.tally(); 2]; FEW * FEW / 2];
     for (truth, prediction) in truth.chunks(NIBBLE_BLOCKS).zip(prediction.chunks(NIBBLE_BLOCKS)) {
         let mut nibbles = [lanes.tally(); FEW * FEW / 2];
-        for (truth, prediction) in truth.iter().zip(prediction) {
+        for (truth, prediction) in in_turn(lanes, truth, prediction) {
             let truth = lanes.look_up(&fours, lanes.load_block(truth));
             let prediction = lanes.look_up(&of_prediction.places, lanes.load_block(prediction));
             let pairs = lanes.or(truth, prediction);
@@ -197,7 +210,7 @@ fn count_each<L: Lanes, const CLASSES: usize>(
     counts: &mut [u64],
 ) {
     let mut tallies = [[lanes.tally(); CLASSES]; CLASSES];
-    for (truth, prediction) in truth.iter().zip(prediction) {
+    for (truth, prediction) in in_turn(lanes, truth, prediction) {
         // The place of the first class is that of any class.
         let mut is_predicted = [lanes.equal_bytes(prediction, 0); CLASSES];
         for class in 1..CLASSES {
@@ -243,7 +256,7 @@ fn count_bits<L: Lanes>(
     words: &mut [[u64; 8]; NIBBLE_CLASSES * NIBBLE_CLASSES],
 ) {
     let mut planes = [[[[0; 8]; TOGETHER / 8]; 4]; 2];
-    for (i, (truth, prediction)) in truth.iter().zip(prediction).enumerate() {
+    for (i, (truth, prediction)) in in_turn(lanes, truth, prediction).enumerate() {
         let bits = [lanes.bit_planes(truth), lanes.bit_planes(prediction)];
         for (planes, bits) in planes.iter_mut().zip(bits) {
             for (plane, bits) in planes.iter_mut().zip(bits) {
@@ -262,12 +275,13 @@ fn is_uniform(block: &[u8; BLOCK]) -> bool {
 
 /// Counts voxel by voxel.
 #[inline(always)]
-fn count_nibbles(
+fn count_nibbles<L: Lanes>(
+    lanes: L,
     truth: &[[u8; BLOCK]],
     prediction: &[[u8; BLOCK]],
     tables: &mut [[u32; NIBBLE_CLASSES * NIBBLE_CLASSES]; TURNS],
 ) {
-    for (truth, prediction) in truth.iter().zip(prediction) {
+    for (truth, prediction) in in_turn(lanes, truth, prediction) {
         let mut pairs = [0; BLOCK];
         for (pair, (truth, prediction)) in pairs.iter_mut().zip(truth.iter().zip(prediction)) {
             *pair = truth << 4 | prediction;
@@ -287,9 +301,15 @@ fn count_nibbles(
 
 /// Counts voxel by voxel; tables of all pairs take turns in `counts`.
 #[inline(always)]
-fn count_bytes(truth: &[[u8; BLOCK]], prediction: &[[u8; BLOCK]], classes: usize, counts: &mut [u64]) {
+fn count_bytes<L: Lanes>(
+    lanes: L,
+    truth: &[[u8; BLOCK]],
+    prediction: &[[u8; BLOCK]],
+    classes: usize,
+    counts: &mut [u64],
+) {
     let table = classes * classes;
-    for (truth, prediction) in truth.iter().zip(prediction) {
+    for (truth, prediction) in in_turn(lanes, truth, prediction) {
         if is_uniform(truth) && is_uniform(prediction) {
             counts[usize::from(truth[0]) * classes + usize::from(prediction[0])] += BLOCK as u64;
             continue;
