@@ -114,7 +114,7 @@ impl Real for f32 {
     const MAGIC: Self = 12_582_912.0 + (64 * STEPS_F32) as Self;
     const STEPS_PER_E: Self = std::f32::consts::LOG2_E * STEPS_F32 as Self;
     const STEP: [Self; 2] = [std::f32::consts::LN_2 / STEPS_F32 as Self, 0.0];
-    /// By Remez exchange: error 2.6e-8.
+    /// Minimax: error 2.6e-8.
     const POLYNOMIAL: &'static [Self] = &[0.166_669_8, 0.500_064_55];
 
     #[inline(always)]

@@ -165,7 +165,9 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
                             let sums = &mut sums.classes[..classes];
                             with_rows!(block.logits, R, rows => match (CLASSES, GROUP) {
                                 (2, _) => add_in_registers::<L, _, GROUP, 2, VECTORS>(lanes, rows, labels, sums),
-                                (4, 2) if rows.is_interleaved() => add_in_registers::<L, _, GROUP, 4, 1>(lanes, rows, labels, sums),
+                                (4, 2) if rows.is_interleaved() => {
+                                    add_in_registers::<L, _, GROUP, 4, 1>(lanes, rows, labels, sums);
+                                }
                                 (4, 4) => add_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, sums),
                                 _ => {
                                     let channels = Channels::Bytes(labels).row(lanes, &mut channels);
