@@ -128,7 +128,8 @@ pub struct Aligned<T> {
 #[repr(align(64))]
 struct Line(#[expect(dead_code, reason = "it is read as numbers")] [u64; 8]);
 
-/// Memory that was given back, the smallest first. To ask the system for a gigabyte, page by page, takes longer than to measure with it.
+/// Memory that was given back, the smallest first. To ask the system for a gigabyte, page by page, takes longer than to measure
+/// with it.
 static ROOMS: Mutex<Vec<Vec<Line>>> = Mutex::new(Vec::new());
 
 impl<T: Number> Aligned<T> {

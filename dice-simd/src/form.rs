@@ -29,6 +29,16 @@ impl Form {
             _ => Self::Scattered,
         }
     }
+
+    /// How far apart the rows of a block are and how far apart its voxels, of a tensor of this form. An interleaved block is as
+    /// long as rows side by side.
+    #[inline(always)]
+    pub(crate) fn strides(self, layout: &Layout) -> (isize, usize) {
+        match self {
+            Self::Interleaved => (BLOCK as isize, layout.channels()),
+            Self::Planes | Self::Scattered => (layout.channel_stride(), 1),
+        }
+    }
 }
 
 /// The length of a buffer for an interleaved block of `classes` classes: of less than [`TOGETHER`], what is loaded and stored

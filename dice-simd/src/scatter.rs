@@ -149,11 +149,8 @@ impl<'a> Sink<'a> {
         if self.form != form || !span.is_whole() || self.mode == Mode::Accumulate {
             return None;
         }
-        let (stride, numbers) = match form {
-            Form::Interleaved => (BLOCK as isize, self.layout.channels()),
-            _ => (self.layout.channel_stride(), 1),
-        };
-        let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel * numbers);
+        let (stride, step) = form.strides(&self.layout);
+        let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel * step);
         let aligned =
             first.addr().is_multiple_of(LINE) && (stride.unsigned_abs() * size_of::<R>()).is_multiple_of(LINE);
         (aligned || self.mode != Mode::Stream).then_some((first, stride))

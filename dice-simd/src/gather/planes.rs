@@ -26,7 +26,7 @@ const LEAST_BLOCKS_AHEAD: usize = 4;
 const MOST_BLOCKS_AHEAD: usize = 16;
 
 /// A tensor `[N, C, spatial…]` to read from: the pointer may be that of an output, which an in-place pullback writes to when
-/// it has read a block.
+/// it has read a voxel.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Planes<'a> {
     elements: Elements,
@@ -274,41 +274,27 @@ impl<'a> Planes<'a> {
         span: &Span,
         by_voxels: bool,
     ) -> Logits<'s, L::R> {
-        let by_voxels = by_voxels && self.form == Form::Interleaved;
-        if by_voxels
-            && span.is_whole()
-            && let Some(data) = L::R::borrow(self.elements)
-        {
-            return Logits::Real(self.borrow_voxels(data, span));
-        }
-        if L::R::WIDENS_HALVES && (self.form == Form::Planes || by_voxels) && span.is_whole() {
+        if span.is_whole() && (self.form == Form::Planes || by_voxels && self.form == Form::Interleaved) {
+            if let Some(data) = L::R::borrow(self.elements) {
+                return Logits::Real(self.borrow(data, span));
+            }
             match self.elements {
-                Elements::F16(data) if by_voxels => return Logits::F16(self.borrow_voxels(data, span)),
-                Elements::F16(data) => return Logits::F16(self.borrow(data, span)),
-                Elements::Bf16(data) if by_voxels => return Logits::Bf16(self.borrow_voxels(data, span)),
-                Elements::Bf16(data) => return Logits::Bf16(self.borrow(data, span)),
+                Elements::F16(data) if L::R::WIDENS_HALVES => return Logits::F16(self.borrow(data, span)),
+                Elements::Bf16(data) if L::R::WIDENS_HALVES => return Logits::Bf16(self.borrow(data, span)),
                 _ => {}
             }
         }
         Logits::Real(self.rows(lanes, stage, span, None))
     }
 
-    /// The rows of a whole block where they lie.
+    /// A whole block where it lies.
     #[inline(always)]
     fn borrow<E>(&self, data: *const E, span: &Span) -> Rows<'_, E> {
-        let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel);
-        let (stride, classes) = (self.layout.channel_stride(), self.layout.channels());
-        let later = Later { first: first.wrapping_add(self.ahead * BLOCK), stride };
-        Rows { first, stride, classes, interleaved: false, later, borrowed: PhantomData }
-    }
-
-    /// A whole interleaved block where it lies: as long as rows side by side.
-    #[inline(always)]
-    fn borrow_voxels<E>(&self, data: *const E, span: &Span) -> Rows<'_, E> {
-        let (stride, classes) = (BLOCK as isize, self.layout.channels());
-        let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel * classes);
-        let later = Later { first: first.wrapping_add(self.ahead * BLOCK * classes), stride };
-        Rows { first, stride, classes, interleaved: true, later, borrowed: PhantomData }
+        let (stride, step) = self.form.strides(&self.layout);
+        let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel * step);
+        let later = Later { first: first.wrapping_add(self.ahead * BLOCK * step), stride };
+        let (classes, interleaved) = (self.layout.channels(), self.is_interleaved());
+        Rows { first, stride, classes, interleaved, later, borrowed: PhantomData }
     }
 }
 

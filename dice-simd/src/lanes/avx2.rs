@@ -317,44 +317,47 @@ impl Lanes for Avx2<f32> {
 
     #[inline(always)]
     fn apart<const N: usize>(self, mut x: [Self::F; N]) -> [Self::F; N] {
-        if N == 4 {
-            let halves = [self.fours_apart([x[0], x[1]]), self.fours_apart([x[2], x[3]])];
-            for (number, x) in x.iter_mut().enumerate() {
-                *x = each!(R in 2 => halves[R][number]);
-            }
-            return x;
-        }
-        if N != 2 {
-            return apart_by_element(self, x);
-        }
         let (avx, avx2) = (self.0.avx, self.0.avx2);
-        let pairs = [x[0][0], x[0][1], x[1][0], x[1][1]];
-        // Of each half register, so that the quarters come in the order 0, 2, 1, 3.
-        let first = each!(R in 2 => avx._mm256_shuffle_ps::<0b10_00_10_00>(pairs[2 * R], pairs[2 * R + 1]));
-        let second = each!(R in 2 => avx._mm256_shuffle_ps::<0b11_01_11_01>(pairs[2 * R], pairs[2 * R + 1]));
-        for (x, numbers) in x.iter_mut().zip([first, second]) {
-            *x =
-                each!(R in 2 => cast::<__m256d, __m256>(avx2._mm256_permute4x64_pd::<0b11_01_10_00>(cast(numbers[R]))));
+        match N {
+            2 => {
+                let pairs = [x[0][0], x[0][1], x[1][0], x[1][1]];
+                // Of each half register, so that the quarters come in the order 0, 2, 1, 3.
+                let first = each!(R in 2 => avx._mm256_shuffle_ps::<0b10_00_10_00>(pairs[2 * R], pairs[2 * R + 1]));
+                let second = each!(R in 2 => avx._mm256_shuffle_ps::<0b11_01_11_01>(pairs[2 * R], pairs[2 * R + 1]));
+                for (x, numbers) in x.iter_mut().zip([first, second]) {
+                    *x = each!(R in 2 => {
+                        cast::<__m256d, __m256>(avx2._mm256_permute4x64_pd::<0b11_01_10_00>(cast(numbers[R])))
+                    });
+                }
+            }
+            4 => {
+                let halves = [self.fours_apart([x[0], x[1]]), self.fours_apart([x[2], x[3]])];
+                for (number, x) in x.iter_mut().enumerate() {
+                    *x = each!(R in 2 => halves[R][number]);
+                }
+            }
+            _ => return apart_by_element(self, x),
         }
         x
     }
     #[inline(always)]
     fn together<const N: usize>(self, mut x: [Self::F; N]) -> [Self::F; N] {
-        if N == 4 {
-            let halves = each!(R in 2 => self.fours_together([x[0][R], x[1][R], x[2][R], x[3][R]]));
-            for (vector, x) in x.iter_mut().enumerate() {
-                *x = halves[vector / 2][vector % 2];
+        match N {
+            2 => {
+                let (avx, first, second) = (self.0.avx, x[0], x[1]);
+                for (half, x) in x.iter_mut().enumerate() {
+                    let low = avx._mm256_unpacklo_ps(first[half], second[half]);
+                    let high = avx._mm256_unpackhi_ps(first[half], second[half]);
+                    *x = [avx._mm256_permute2f128_ps::<0x20>(low, high), avx._mm256_permute2f128_ps::<0x31>(low, high)];
+                }
             }
-            return x;
-        }
-        if N != 2 {
-            return together_by_element(self, x);
-        }
-        let (avx, first, second) = (self.0.avx, x[0], x[1]);
-        for (half, x) in x.iter_mut().enumerate() {
-            let low = avx._mm256_unpacklo_ps(first[half], second[half]);
-            let high = avx._mm256_unpackhi_ps(first[half], second[half]);
-            *x = [avx._mm256_permute2f128_ps::<0x20>(low, high), avx._mm256_permute2f128_ps::<0x31>(low, high)];
+            4 => {
+                let halves = each!(R in 2 => self.fours_together([x[0][R], x[1][R], x[2][R], x[3][R]]));
+                for (vector, x) in x.iter_mut().enumerate() {
+                    *x = halves[vector / 2][vector % 2];
+                }
+            }
+            _ => return together_by_element(self, x),
         }
         x
     }
@@ -418,7 +421,6 @@ impl Lanes for Avx2<f32> {
 }
 
 impl Avx2<f32> {
-    /// Transposes each half of four registers.
     /// Four numbers of each of eight voxels, from voxel after voxel.
     #[inline(always)]
     fn fours_apart(self, x: [[__m256; 2]; 2]) -> [__m256; 4] {
@@ -438,6 +440,8 @@ impl Avx2<f32> {
             each!(R in 2 => avx._mm256_permute2f128_ps::<0x31>(x[2 * R], x[2 * R + 1])),
         ]
     }
+
+    /// Transposes each half of four registers.
     #[inline(always)]
     fn transpose(self, x: [__m256; 4]) -> [__m256; 4] {
         let avx = self.0.avx;
