@@ -5,14 +5,14 @@ use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Sub};
 
 use crate::dispatch::{Kernel, dispatch_to};
-use crate::element::{Element, Elements};
+use crate::element::{Elements, Output};
 use crate::isa::Isa;
 use crate::kernel::{LogitConfusionPass, PullbackPass, StatisticsPass};
 use crate::scratch::{Kept, Scratch};
 
 /// A type to compute in, with the constants of its exponential function (see `kernel::exp`).
 pub(crate) trait Real:
-    Element
+    Output
     + Default
     + Debug
     + PartialOrd

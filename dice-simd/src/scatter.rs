@@ -246,21 +246,16 @@ impl<'a> Sink<'a> {
         if self.form == Form::Planes && L::R::borrow(self.elements).is_some() {
             return;
         }
-        let interleaved = self.form == Form::Interleaved;
-        if interleaved {
-            if L::R::borrow(self.elements).is_some() {
-                let room = size_of_val(&*stage.runs) / size_of::<L::R>();
-                // SAFETY: lines are numbers of any type, aligned well for all.
-                let run = unsafe { slice::from_raw_parts_mut(stage.runs.as_mut_ptr().cast::<L::R>(), room) };
-                return interleave(lanes, &stage.rows, &mut run[LINE / size_of::<L::R>()..]);
-            }
-            interleave(lanes, &stage.rows, &mut stage.interleaved);
+        if self.form == Form::Interleaved {
+            let room = size_of_val(&*stage.runs) / size_of::<E>();
+            // SAFETY: lines are numbers of any type, aligned well for all.
+            let run = unsafe { slice::from_raw_parts_mut(stage.runs.as_mut_ptr().cast::<E>(), room) };
+            return interleave(lanes, &stage.rows, &mut run[LINE / size_of::<E>()..]);
         }
-        let (runs, length) = self.runs();
+        let (runs, _) = self.runs();
         for run in 0..runs {
             let to = stage.run(run).wrapping_add(LINE).cast::<[E; LANES]>();
-            let from = if interleaved { &stage.interleaved[..length] } else { &stage.rows[run].0 };
-            for (vector, from) in from.as_chunks().0.iter().enumerate() {
+            for (vector, from) in stage.rows[run].0.as_chunks().0.iter().enumerate() {
                 // SAFETY: a run has room for its elements, and is aligned to a line.
                 let to = unsafe { &mut *to.wrapping_add(vector) };
                 E::store(lanes, to, lanes.load(from));
@@ -321,10 +316,16 @@ impl<'a> Sink<'a> {
         let add = self.mode == Mode::Accumulate;
         if self.form != Form::Scattered && span.is_whole() {
             let interleaved = self.form == Form::Interleaved;
+            let (runs, length) = self.runs();
             if interleaved {
+                if !add && interleaved_len(self.layout.channels()) == length {
+                    let first = self.run_at(data, span.sample, 0, span.voxel);
+                    // SAFETY: the voxels with all their classes lie side by side in the view, whose bounds were checked when it
+                    // was made, and nobody else uses them.
+                    return interleave(lanes, &stage.rows, unsafe { slice::from_raw_parts_mut(first, length) });
+                }
                 interleave(lanes, &stage.rows, &mut stage.interleaved);
             }
-            let (runs, length) = self.runs();
             for run in 0..runs {
                 let first = self.run_at(data, span.sample, run, span.voxel);
                 let from = if interleaved { &stage.interleaved[..length] } else { &stage.rows[run].0 };

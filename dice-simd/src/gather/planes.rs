@@ -8,7 +8,7 @@ use dice_core::{Dense, Layout, View, ViewMut, Walk};
 
 use crate::dispatch::Kernel;
 use crate::element::{Element, Elements, with_pointer};
-use crate::form::{Form, deinterleave, interleaved_len};
+use crate::form::{Form, deinterleave, interleaved_len, take_apart};
 use crate::kernel::Row;
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
@@ -61,7 +61,8 @@ pub(crate) struct Rows<'s, E> {
     first: *const E,
     stride: isize,
     classes: usize,
-    /// The numbers of each voxel lie side by side: [`voxels`](Self::voxels) reads them, and nothing else does.
+    /// The numbers of each voxel lie side by side: [`voxels`](Self::voxels) and [`take_apart`](Self::take_apart) read them, and
+    /// nothing else does.
     interleaved: bool,
     later: Later<E>,
     borrowed: PhantomData<&'s [E]>,
@@ -109,9 +110,9 @@ impl<'s, E: Element> Rows<'s, E> {
         self.classes
     }
 
-    /// Whether they lie in a stage, side by side.
+    /// Whether they lie side by side, as in a stage.
     #[inline(always)]
-    pub(crate) fn is_staged(&self) -> bool {
+    pub(crate) fn is_contiguous(&self) -> bool {
         self.stride == BLOCK as isize
     }
 
@@ -158,11 +159,21 @@ impl<'s, E: Element> Rows<'s, E> {
         if INTERLEAVED { lanes.apart(x) } else { x }
     }
 
+    /// One vector of each of `N` classes, 4 or 8, from class `first` on, of interleaved numbers of 4 classes or more.
+    #[inline(always)]
+    pub(crate) fn take_apart<L: Lanes, const N: usize>(&self, lanes: L, first: usize, vector: usize) -> [L::F; N] {
+        assert!(vector < VECTORS && self.interleaved, "inside the block");
+        let (numbers, from) = (BLOCK * self.classes, vector * LANES * self.classes + first);
+        // SAFETY: whoever made the rows vouches for a block of voxels with all their classes; nobody writes to them meanwhile.
+        let block = unsafe { slice::from_raw_parts(self.first, numbers) };
+        take_apart(lanes, &block[from..], self.classes)
+    }
+
     /// Asks for one vector of later blocks; called for each vector of a block, it asks for as many as a block has. While a block
     /// is computed with, memory has the time to bring the next ones; the hardware alone loses track of more than a few planes,
     /// at the end of every page, and where the computation between two reads is long. What is far is asked to the L2 cache,
     /// which waits for more lines at once than the L1 cache and in which planes a power of two apart do not evict each other;
-    /// from there the next block comes in time.
+    /// from there the next block comes in time; the hardware itself fetches what lies side by side.
     #[inline(always)]
     pub(crate) fn prefetch<L: Lanes>(&self, lanes: L, class: usize, vector: usize) {
         let bytes = LANES * size_of::<E>();
@@ -176,7 +187,7 @@ impl<'s, E: Element> Rows<'s, E> {
         let near = row(self.first.wrapping_add(BLOCK), self.stride);
         for offset in (0..bytes).step_by(LINE) {
             lanes.prefetch_to_l2(far.wrapping_add(offset));
-            if !self.is_staged() {
+            if !self.is_contiguous() {
                 lanes.prefetch(near.wrapping_add(offset));
             }
         }
@@ -265,7 +276,7 @@ impl<'a> Planes<'a> {
     }
 
     /// The rows of a block of which every voxel counts, as [`rows`](Self::rows); halves may be left to the kernel to widen,
-    /// and with `by_voxels` interleaved numbers to [`Rows::voxels`].
+    /// and with `by_voxels` interleaved numbers to [`Rows::voxels`] and [`Rows::take_apart`].
     #[inline(always)]
     pub(crate) fn logits<'s, L: Lanes>(
         &'s self,
@@ -343,17 +354,14 @@ impl Planes<'_> {
             Form::Interleaved if span.is_whole() => {
                 let numbers = BLOCK * self.layout.channels();
                 let voxel = span.voxel * self.layout.channels();
-                match L::R::borrow(self.elements).filter(|_| interleaved_len(self.layout.channels()) == numbers) {
-                    Some(data) => {
-                        // SAFETY: as above: the voxels with all their classes lie side by side; nobody writes to them meanwhile.
-                        let from = unsafe { slice::from_raw_parts(data.wrapping_add(origin + voxel), numbers) };
-                        deinterleave(lanes, from, &mut stage.rows);
-                    }
-                    None => {
-                        // SAFETY: as above.
-                        unsafe { convert(lanes, element(0, voxel as isize), &mut stage.interleaved[..numbers]) };
-                        deinterleave(lanes, &stage.interleaved, &mut stage.rows);
-                    }
+                if interleaved_len(self.layout.channels()) == numbers {
+                    // SAFETY: as above: the voxels with all their classes lie side by side; nobody writes to them meanwhile.
+                    let from = unsafe { slice::from_raw_parts(data.wrapping_add(origin + voxel), numbers) };
+                    deinterleave(lanes, from, &mut stage.rows);
+                } else {
+                    // SAFETY: as above.
+                    unsafe { convert(lanes, element(0, voxel as isize), &mut stage.interleaved[..numbers]) };
+                    deinterleave(lanes, &stage.interleaved, &mut stage.rows);
                 }
             }
             _ => self.walk.runs(span.voxels(), |voxel, offset, length, stride| {

@@ -6,6 +6,7 @@
 use super::Row;
 use super::exp::exp;
 use crate::element::Element;
+use crate::form::groups;
 use crate::gather::Rows;
 use crate::lanes::Lanes;
 use crate::real::Real;
@@ -18,6 +19,8 @@ const FEW_CLASSES: usize = 4;
 pub(super) trait Activate {
     /// Whether the gradient of one class depends on the other classes.
     const COUPLED: bool;
+    /// Whether the logits may be interleaved, of 4 classes or more, on levels that transpose.
+    const TAKES_APART: bool;
 
     /// Computes e of every class, and r, for the four vectors of a block; the number of classes is `e.len()`.
     fn activate<L: Lanes, E: Element, const GROUP: usize>(
@@ -36,6 +39,7 @@ pub(super) struct Softmax;
 
 impl Activate for Softmax {
     const COUPLED: bool = true;
+    const TAKES_APART: bool = true;
 
     #[inline(always)]
     fn activate<L: Lanes, E: Element, const GROUP: usize>(
@@ -46,15 +50,24 @@ impl Activate for Softmax {
     ) {
         // The planes of a volume often lie a power of two apart and share cache sets. More of them than a set has ways
         // would evict each other between the two loops below, so the first one brings them to the stage.
-        let stage = e.len() > FEW_CLASSES && !logits.is_staged();
+        let stage = logits.is_interleaved() || e.len() > FEW_CLASSES && !logits.is_contiguous();
+        if logits.is_interleaved() {
+            take_apart(lanes, logits, e, r);
+        }
         for first in (0..VECTORS).step_by(GROUP) {
             let mut max = [lanes.splat(L::R::NEG_INFINITY); GROUP];
-            for (class, e) in e.iter_mut().enumerate() {
+            if logits.is_interleaved() {
                 for j in 0..GROUP {
-                    let z = logits.load(lanes, class, first + j);
-                    max[j] = lanes.max(max[j], z);
-                    if stage {
-                        lanes.store(e.vector_mut(first + j), z);
+                    max[j] = lanes.load(r.vector(first + j));
+                }
+            } else {
+                for (class, e) in e.iter_mut().enumerate() {
+                    for j in 0..GROUP {
+                        let z = logits.load(lanes, class, first + j);
+                        max[j] = lanes.max(max[j], z);
+                        if stage {
+                            lanes.store(e.vector_mut(first + j), z);
+                        }
                     }
                 }
             }
@@ -81,6 +94,39 @@ impl Activate for Softmax {
     #[inline(always)]
     fn slope<L: Lanes>(_: L, _: L::F, _: L::F) -> L::F {
         unreachable!("the gradient of a softmax is coupled")
+    }
+}
+
+/// Brings interleaved logits to a row per class, and the greatest of each voxel to `max`.
+#[inline(always)]
+fn take_apart<L: Lanes, E: Element>(lanes: L, logits: Rows<'_, E>, rows: &mut [Row<L::R>], max: &mut Row<L::R>) {
+    #[inline(always)]
+    fn take<L: Lanes, const N: usize>(
+        lanes: L,
+        z: [L::F; N],
+        rows: &mut [Row<L::R>],
+        vector: usize,
+        mut max: L::F,
+    ) -> L::F {
+        let rows: &mut [_; N] = rows.first_chunk_mut().expect("a group of classes");
+        for (row, z) in rows.iter_mut().zip(z) {
+            max = lanes.max(max, z);
+            lanes.store(row.vector_mut(vector), z);
+        }
+        max
+    }
+    for vector in 0..VECTORS {
+        let mut greatest = lanes.splat(L::R::NEG_INFINITY);
+        let [eights, fours] = groups::<L>(rows.len());
+        for first in eights {
+            let z = logits.take_apart::<L, 8>(lanes, first, vector);
+            greatest = take(lanes, z, &mut rows[first..], vector, greatest);
+        }
+        for first in fours {
+            let z = logits.take_apart::<L, 4>(lanes, first, vector);
+            greatest = take(lanes, z, &mut rows[first..], vector, greatest);
+        }
+        lanes.store(max.vector_mut(vector), greatest);
     }
 }
 
@@ -163,6 +209,7 @@ pub(super) struct Sigmoid;
 
 impl Activate for Sigmoid {
     const COUPLED: bool = false;
+    const TAKES_APART: bool = false;
 
     #[inline(always)]
     fn activate<L: Lanes, E: Element, const GROUP: usize>(
@@ -196,6 +243,7 @@ pub(super) struct Identity;
 
 impl Activate for Identity {
     const COUPLED: bool = false;
+    const TAKES_APART: bool = false;
 
     #[inline(always)]
     fn activate<L: Lanes, E: Element, const GROUP: usize>(

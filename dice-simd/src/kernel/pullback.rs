@@ -73,7 +73,8 @@ impl<R: Real> PullbackPass<'_, R> {
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
-        let by_voxels = self.source.is_interleaved() && L::TRANSPOSES && in_registers::<GROUP, CLASSES>();
+        let in_registers = self.source.is_interleaved() && L::TRANSPOSES && in_registers::<GROUP, CLASSES>();
+        let takes_apart = L::TRANSPOSES && A::TAKES_APART && CLASSES == 0 && classes > 3;
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
         self.source.fit(stage);
@@ -91,9 +92,10 @@ impl<R: Real> PullbackPass<'_, R> {
             while let Some(run) = self.source.run(lanes, &tile, &mut spans, BLOCKS_TOGETHER) {
                 for i in 0..run.len() {
                     let span = run.span(i);
-                    let by_voxels = by_voxels && !run.labels.is_empty() && self.sink.takes_voxels::<R>(&span);
+                    let by_voxels = in_registers && !run.labels.is_empty() && self.sink.takes_voxels::<R>(&span);
                     // Labels were looked at before; one that is no class does not count.
-                    let block = self.source.block_of(lanes, stage, &run, i, &mut FirstBad::default(), by_voxels);
+                    let block =
+                        self.source.block_of(lanes, stage, &run, i, &mut FirstBad::default(), by_voxels || takes_apart);
                     let e = &mut e[..classes];
                     // SAFETY: the tile is this thread's alone, so are its voxels.
                     let mut target = unsafe { self.sink.block(out, &span, by_voxels) };

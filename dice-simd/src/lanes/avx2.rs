@@ -10,9 +10,8 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V3;
 
-use super::{LANES, Lanes, apart_by_element, each, fold_or, quarter, together_by_element};
+use super::{LANES, Lanes, apart_by_element, each, fold_or, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
-use crate::form::TOGETHER;
 use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
 use crate::tile::BLOCK;
 
@@ -364,24 +363,10 @@ impl Lanes for Avx2<f32> {
 
     const TRANSPOSES: bool = true;
     #[inline(always)]
-    fn load_transposed(self, from: &[f32], stride: usize) -> [Self::F; TOGETHER] {
-        // In each half, voxels 0, 4; 1, 5; …: transposing half register by half register leaves them in order.
-        let from = &from[..(LANES - 1) * stride + TOGETHER];
-        let low = each!(R in 4 => cast([quarter(from, R * stride), quarter(from, (R + 4) * stride)]));
-        let high = each!(R in 4 => cast([quarter(from, (R + 8) * stride), quarter(from, (R + 12) * stride)]));
-        let (low, high) = (self.transpose(low), self.transpose(high));
-        each!(R in 4 => [low[R], high[R]])
+    fn transpose(self, x: [Self::F; 4]) -> [Self::F; 4] {
+        let halves = each!(H in 2 => self.transpose_halves([x[0][H], x[1][H], x[2][H], x[3][H]]));
+        each!(I in 4 => [halves[0][I], halves[1][I]])
     }
-    #[inline(always)]
-    fn store_transposed(self, to: &mut [f32], stride: usize, x: [Self::F; TOGETHER]) {
-        let to = &mut to[..(LANES - 1) * stride + TOGETHER];
-        let halves: [[[[f32; 4]; 2]; 4]; 2] =
-            cast([self.transpose(each!(R in 4 => x[R][0])), self.transpose(each!(R in 4 => x[R][1]))]);
-        for voxel in 0..LANES {
-            to[voxel * stride..][..TOGETHER].copy_from_slice(&halves[voxel / 8][voxel % 4][voxel / 4 % 2]);
-        }
-    }
-
     #[inline(always)]
     fn load_f16(self, from: &[f16; LANES]) -> Self::F {
         let bits: [__m128i; 2] = cast(from.map(f16::to_bits));
@@ -428,22 +413,22 @@ impl Avx2<f32> {
         let [first, second] = x;
         let even = each!(R in 2 => avx._mm256_permute2f128_ps::<0x20>(first[R], second[R]));
         let odd = each!(R in 2 => avx._mm256_permute2f128_ps::<0x31>(first[R], second[R]));
-        self.transpose([even[0], odd[0], even[1], odd[1]])
+        self.transpose_halves([even[0], odd[0], even[1], odd[1]])
     }
     /// And back.
     #[inline(always)]
     fn fours_together(self, x: [__m256; 4]) -> [[__m256; 2]; 2] {
         let avx = self.0.avx;
-        let x = self.transpose(x);
+        let x = self.transpose_halves(x);
         [
             each!(R in 2 => avx._mm256_permute2f128_ps::<0x20>(x[2 * R], x[2 * R + 1])),
             each!(R in 2 => avx._mm256_permute2f128_ps::<0x31>(x[2 * R], x[2 * R + 1])),
         ]
     }
 
-    /// Transposes each half of four registers.
+    /// The 4 × 4 matrices that four registers are, half by half, transposed.
     #[inline(always)]
-    fn transpose(self, x: [__m256; 4]) -> [__m256; 4] {
+    fn transpose_halves(self, x: [__m256; 4]) -> [__m256; 4] {
         let avx = self.0.avx;
         let low = [avx._mm256_unpacklo_ps(x[0], x[1]), avx._mm256_unpacklo_ps(x[2], x[3])];
         let high = [avx._mm256_unpackhi_ps(x[0], x[1]), avx._mm256_unpackhi_ps(x[2], x[3])];

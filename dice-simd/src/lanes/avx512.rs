@@ -13,9 +13,8 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{BITS_BLOCKS, Bits, LANES, Lanes, apart_by_element, each, fold_or, quarter, together_by_element};
+use super::{BITS_BLOCKS, Bits, LANES, Lanes, apart_by_element, each, fold_or, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
-use crate::form::TOGETHER;
 use crate::real::{LEAST_F32, POWERS_F32, Real, TO_EXPONENT_F32, UNIT_F64};
 use crate::tile::BLOCK;
 
@@ -375,6 +374,11 @@ const FOURS_TOGETHER: [[i32; LANES]; 2] = {
     places
 };
 
+/// Where in two registers, as pairs, the even quarters are, and the odd ones.
+const QUARTERS_APART: [[i64; 8]; 2] = [[0, 1, 4, 5, 8, 9, 12, 13], [2, 3, 6, 7, 10, 11, 14, 15]];
+/// And back.
+const QUARTERS_TOGETHER: [[i64; 8]; 2] = [[0, 1, 8, 9, 2, 3, 10, 11], [4, 5, 12, 13, 6, 7, 14, 15]];
+
 impl Lanes for Avx512<f32> {
     arithmetic! {
         f32: 1 of __m512, pin_ps, _mm512_set1_ps, _mm512_stream_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
@@ -463,33 +467,28 @@ impl Lanes for Avx512<f32> {
 
     const TRANSPOSES: bool = true;
     #[inline(always)]
-    fn load_transposed(self, from: &[f32], stride: usize) -> [Self::F; TOGETHER] {
-        if stride == TOGETHER {
-            let from: &[f32; TOGETHER * LANES] = from.first_chunk().expect("four numbers of each voxel");
-            return self.apart(cast(*from));
-        }
-        // Voxels 0, 4, 8, 12; 1, 5, 9, 13; …: transposing quarter by quarter leaves them in order.
-        let from = &from[..(LANES - 1) * stride + TOGETHER];
-        let x: [__m512; 4] = each!(I in 4 => cast([
-            quarter(from, I * stride),
-            quarter(from, (I + 4) * stride),
-            quarter(from, (I + 8) * stride),
-            quarter(from, (I + 12) * stride),
-        ]));
-        self.transpose(x).map(|x| [x])
+    fn transpose(self, x: [Self::F; 4]) -> [Self::F; 4] {
+        let avx512f = self.0.avx512f;
+        let low = each!(I in 2 => avx512f._mm512_unpacklo_ps(x[2 * I][0], x[2 * I + 1][0]));
+        let high = each!(I in 2 => avx512f._mm512_unpackhi_ps(x[2 * I][0], x[2 * I + 1][0]));
+        let [low, high]: [[__m512d; 2]; 2] = cast([low, high]);
+        cast([
+            avx512f._mm512_unpacklo_pd(low[0], low[1]),
+            avx512f._mm512_unpackhi_pd(low[0], low[1]),
+            avx512f._mm512_unpacklo_pd(high[0], high[1]),
+            avx512f._mm512_unpackhi_pd(high[0], high[1]),
+        ])
+    }
+    const ZIPS_QUARTERS: bool = true;
+    #[inline(always)]
+    fn unzip_quarters(self, x: [Self::F; 2]) -> [Self::F; 2] {
+        let [a, b]: [__m512d; 2] = cast(x);
+        cast(each!(I in 2 => self.0.avx512f._mm512_permutex2var_pd(a, cast(QUARTERS_APART[I]), b)))
     }
     #[inline(always)]
-    fn store_transposed(self, to: &mut [f32], stride: usize, x: [Self::F; TOGETHER]) {
-        if stride == TOGETHER {
-            let to: &mut [f32; TOGETHER * LANES] = to.first_chunk_mut().expect("four numbers of each voxel");
-            *to = cast(self.together(x));
-            return;
-        }
-        let to = &mut to[..(LANES - 1) * stride + TOGETHER];
-        let x: [[[f32; 4]; 4]; 4] = cast(self.transpose(x.map(|[x]| x)));
-        for voxel in 0..LANES {
-            to[voxel * stride..][..TOGETHER].copy_from_slice(&x[voxel % 4][voxel / 4]);
-        }
+    fn zip_quarters(self, x: [Self::F; 2]) -> [Self::F; 2] {
+        let [a, b]: [__m512d; 2] = cast(x);
+        cast(each!(I in 2 => self.0.avx512f._mm512_permutex2var_pd(a, cast(QUARTERS_TOGETHER[I]), b)))
     }
 
     #[inline(always)]
@@ -520,23 +519,6 @@ impl Lanes for Avx512<f32> {
     fn store_f16(self, to: &mut [f16; LANES], x: Self::F) {
         let bits: [u16; LANES] = cast(self.0.avx512f._mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x[0]));
         *to = bits.map(f16::from_bits);
-    }
-}
-
-impl Avx512<f32> {
-    /// Transposes each quarter of four registers.
-    #[inline(always)]
-    fn transpose(self, x: [__m512; 4]) -> [__m512; 4] {
-        let avx512f = self.0.avx512f;
-        let low = [avx512f._mm512_unpacklo_ps(x[0], x[1]), avx512f._mm512_unpacklo_ps(x[2], x[3])];
-        let high = [avx512f._mm512_unpackhi_ps(x[0], x[1]), avx512f._mm512_unpackhi_ps(x[2], x[3])];
-        let [low, high]: [[__m512d; 2]; 2] = cast([low, high]);
-        cast([
-            avx512f._mm512_unpacklo_pd(low[0], low[1]),
-            avx512f._mm512_unpackhi_pd(low[0], low[1]),
-            avx512f._mm512_unpacklo_pd(high[0], high[1]),
-            avx512f._mm512_unpackhi_pd(high[0], high[1]),
-        ])
     }
 }
 

@@ -17,7 +17,6 @@ mod scalar;
 use half::{bf16, f16};
 
 use crate::dispatch::Kernel;
-use crate::form::TOGETHER;
 use crate::real::Real;
 use crate::tile::BLOCK;
 
@@ -208,20 +207,21 @@ pub(crate) trait Lanes: Copy {
     fn together<const N: usize>(self, x: [Self::F; N]) -> [Self::F; N] {
         together_by_element(self, x)
     }
-    /// Four numbers of each of sixteen voxels that lie `stride` numbers apart: a vector per number.
-    ///
-    /// # Panics
-    /// If `from` is shorter than that.
+    /// The 4 × 4 matrices that four vectors are, quarter by quarter, transposed.
     #[inline(always)]
-    fn load_transposed(self, _from: &[Self::R], _stride: usize) -> [Self::F; TOGETHER] {
+    fn transpose(self, _x: [Self::F; 4]) -> [Self::F; 4] {
         unreachable!("this level does not transpose")
     }
-    /// Writes four numbers of each of sixteen voxels, voxel after voxel.
-    ///
-    /// # Panics
-    /// If `to` is shorter than that.
+    /// Whether the two methods below have instructions, too, and registers enough to use them on eight vectors.
+    const ZIPS_QUARTERS: bool = false;
+    /// From two vectors of four quarters each to the even quarters of both and the odd ones.
     #[inline(always)]
-    fn store_transposed(self, _to: &mut [Self::R], _stride: usize, _x: [Self::F; TOGETHER]) {
+    fn unzip_quarters(self, _x: [Self::F; 2]) -> [Self::F; 2] {
+        unreachable!("this level does not transpose")
+    }
+    /// And back.
+    #[inline(always)]
+    fn zip_quarters(self, _x: [Self::F; 2]) -> [Self::F; 2] {
         unreachable!("this level does not transpose")
     }
 
@@ -321,13 +321,6 @@ macro_rules! bytes_as_truth_values {
     };
 }
 use bytes_as_truth_values;
-
-/// Four numbers.
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-#[inline(always)]
-fn quarter(from: &[f32], first: usize) -> [f32; TOGETHER] {
-    *from[first..].first_chunk().expect("four numbers of a voxel")
-}
 
 /// The operations that are spelled alike for f32 and f64: `$each!(i in $n => expression)` makes an array of the expression
 /// for each register i.

@@ -9,9 +9,8 @@ use std::marker::PhantomData;
 use half::{bf16, f16};
 use pulp::cast;
 
-use super::{LANES, Lanes, apart_by_element, bytes_as_truth_values, each, quarter, together_by_element};
+use super::{LANES, Lanes, apart_by_element, bytes_as_truth_values, each, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
-use crate::form::TOGETHER;
 use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
 use crate::tile::BLOCK;
 
@@ -239,25 +238,10 @@ impl Lanes for Neon<f32> {
 
     const TRANSPOSES: bool = true;
     #[inline(always)]
-    fn load_transposed(self, from: &[f32], stride: usize) -> [Self::F; TOGETHER] {
-        let from = &from[..(LANES - 1) * stride + TOGETHER];
-        let four: [[float32x4_t; 4]; 4] = each!(R in 4 => self.transpose([
-            cast(quarter(from, 4 * R * stride)),
-            cast(quarter(from, (4 * R + 1) * stride)),
-            cast(quarter(from, (4 * R + 2) * stride)),
-            cast(quarter(from, (4 * R + 3) * stride)),
-        ]));
-        each!(I in 4 => [four[0][I], four[1][I], four[2][I], four[3][I]])
+    fn transpose(self, x: [Self::F; 4]) -> [Self::F; 4] {
+        let quarters = each!(R in 4 => self.transpose_registers([x[0][R], x[1][R], x[2][R], x[3][R]]));
+        each!(I in 4 => [quarters[0][I], quarters[1][I], quarters[2][I], quarters[3][I]])
     }
-    #[inline(always)]
-    fn store_transposed(self, to: &mut [f32], stride: usize, x: [Self::F; TOGETHER]) {
-        let to = &mut to[..(LANES - 1) * stride + TOGETHER];
-        let voxels: [[f32; 4]; LANES] = cast(each!(R in 4 => self.transpose([x[0][R], x[1][R], x[2][R], x[3][R]])));
-        for (voxel, numbers) in voxels.iter().enumerate() {
-            to[voxel * stride..][..TOGETHER].copy_from_slice(numbers);
-        }
-    }
-
     #[inline(always)]
     fn load_f16(self, from: &[f16; LANES]) -> Self::F {
         let bits: [uint16x4_t; 4] = cast(from.map(f16::to_bits));
@@ -291,9 +275,9 @@ impl Lanes for Neon<f32> {
 }
 
 impl Neon<f32> {
-    /// Transposes four registers.
+    /// The 4 × 4 matrix that four registers are, transposed.
     #[inline(always)]
-    fn transpose(self, x: [float32x4_t; 4]) -> [float32x4_t; 4] {
+    fn transpose_registers(self, x: [float32x4_t; 4]) -> [float32x4_t; 4] {
         let neon = self.0.neon;
         let even = [neon.vtrn1q_f32(x[0], x[1]), neon.vtrn1q_f32(x[2], x[3])];
         let odd = [neon.vtrn2q_f32(x[0], x[1]), neon.vtrn2q_f32(x[2], x[3])];
