@@ -32,6 +32,8 @@ pub(crate) use with_pointer;
 /// An element type that can be read.
 pub(crate) trait Element: Copy + 'static {
     fn elements(pointer: *mut Self) -> Elements;
+    /// The elements as they are, if they are of this type.
+    fn borrow(elements: Elements) -> Option<*mut Self>;
 
     /// Exact, but for an f64 that is to be computed with in f32.
     fn widen<R: Real>(self) -> R;
@@ -53,11 +55,24 @@ pub(crate) trait Output: Element {
         lanes.store(&mut numbers, x);
         *to = numbers.map(Self::narrow);
     }
+    /// As [`store`](Self::store), past the caches, see [`Lanes::stream`].
+    ///
+    /// # Safety
+    /// `to` is valid for writes of sixteen elements, and aligned to as many bytes, 64 at most.
+    #[inline(always)]
+    unsafe fn stream<L: Lanes>(lanes: L, to: *mut Self, x: L::F) {
+        // SAFETY: the caller's promise.
+        Self::store(lanes, unsafe { &mut *to.cast() }, x);
+    }
 }
 
 impl Element for u8 {
     fn elements(pointer: *mut Self) -> Elements {
         Elements::U8(pointer)
+    }
+    #[inline(always)]
+    fn borrow(elements: Elements) -> Option<*mut Self> {
+        if let Elements::U8(pointer) = elements { Some(pointer) } else { None }
     }
     #[inline(always)]
     fn widen<R: Real>(self) -> R {
@@ -68,6 +83,10 @@ impl Element for u8 {
 impl Element for f16 {
     fn elements(pointer: *mut Self) -> Elements {
         Elements::F16(pointer)
+    }
+    #[inline(always)]
+    fn borrow(elements: Elements) -> Option<*mut Self> {
+        if let Elements::F16(pointer) = elements { Some(pointer) } else { None }
     }
     #[inline(always)]
     fn widen<R: Real>(self) -> R {
@@ -88,11 +107,22 @@ impl Output for f16 {
     fn store<L: Lanes>(lanes: L, to: &mut [Self; LANES], x: L::F) {
         lanes.store_f16(to, x);
     }
+    #[inline(always)]
+    unsafe fn stream<L: Lanes>(lanes: L, to: *mut Self, x: L::F) {
+        let mut elements = [Self::ZERO; LANES];
+        Self::store(lanes, &mut elements, x);
+        // SAFETY: the caller's promise.
+        unsafe { lanes.stream_halves(to.cast(), elements.map(Self::to_bits)) };
+    }
 }
 
 impl Element for bf16 {
     fn elements(pointer: *mut Self) -> Elements {
         Elements::Bf16(pointer)
+    }
+    #[inline(always)]
+    fn borrow(elements: Elements) -> Option<*mut Self> {
+        if let Elements::Bf16(pointer) = elements { Some(pointer) } else { None }
     }
     #[inline(always)]
     fn widen<R: Real>(self) -> R {
@@ -113,11 +143,22 @@ impl Output for bf16 {
     fn store<L: Lanes>(lanes: L, to: &mut [Self; LANES], x: L::F) {
         lanes.store_bf16(to, x);
     }
+    #[inline(always)]
+    unsafe fn stream<L: Lanes>(lanes: L, to: *mut Self, x: L::F) {
+        let mut elements = [Self::ZERO; LANES];
+        Self::store(lanes, &mut elements, x);
+        // SAFETY: the caller's promise.
+        unsafe { lanes.stream_halves(to.cast(), elements.map(Self::to_bits)) };
+    }
 }
 
 impl Element for f32 {
     fn elements(pointer: *mut Self) -> Elements {
         Elements::F32(pointer)
+    }
+    #[inline(always)]
+    fn borrow(elements: Elements) -> Option<*mut Self> {
+        if let Elements::F32(pointer) = elements { Some(pointer) } else { None }
     }
     #[inline(always)]
     fn widen<R: Real>(self) -> R {
@@ -130,11 +171,24 @@ impl Output for f32 {
     fn narrow<R: Real>(x: R) -> Self {
         x.to_f64() as Self
     }
+    #[inline(always)]
+    unsafe fn stream<L: Lanes>(lanes: L, to: *mut Self, x: L::F) {
+        match L::R::borrow(Self::elements(to)) {
+            // SAFETY: the caller's promise.
+            Some(to) => unsafe { lanes.stream(to, x) },
+            // SAFETY: the caller's promise.
+            None => Self::store(lanes, unsafe { &mut *to.cast() }, x),
+        }
+    }
 }
 
 impl Element for f64 {
     fn elements(pointer: *mut Self) -> Elements {
         Elements::F64(pointer)
+    }
+    #[inline(always)]
+    fn borrow(elements: Elements) -> Option<*mut Self> {
+        if let Elements::F64(pointer) = elements { Some(pointer) } else { None }
     }
     #[inline(always)]
     fn widen<R: Real>(self) -> R {
@@ -146,6 +200,15 @@ impl Output for f64 {
     #[inline(always)]
     fn narrow<R: Real>(x: R) -> Self {
         x.to_f64()
+    }
+    #[inline(always)]
+    unsafe fn stream<L: Lanes>(lanes: L, to: *mut Self, x: L::F) {
+        match L::R::borrow(Self::elements(to)) {
+            // SAFETY: the caller's promise.
+            Some(to) => unsafe { lanes.stream(to, x) },
+            // SAFETY: the caller's promise.
+            None => Self::store(lanes, unsafe { &mut *to.cast() }, x),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Sub};
 
 use crate::dispatch::{Kernel, dispatch_to};
-use crate::element::{Elements, Output};
+use crate::element::Output;
 use crate::isa::Isa;
 use crate::kernel::{LogitConfusionPass, PullbackPass, StatisticsPass};
 use crate::scratch::{Kept, Scratch};
@@ -54,9 +54,6 @@ pub(crate) trait Real:
     fn neg_abs(self) -> Self;
     /// 2^(n / steps) of the n ≥ −K · steps that [`MAGIC`](Self::MAGIC) left in the low bits; +0 in the lowest octave.
     fn power(self) -> Self;
-
-    /// The elements as they are, if they are of this type.
-    fn borrow(elements: Elements) -> Option<*mut Self>;
 
     /// What the thread works with in this arithmetic.
     fn kept_scratch() -> &'static Kept<Self>;
@@ -147,11 +144,6 @@ impl Real for f32 {
         POWERS_F32[n as usize % STEPS_F32] * UNIT_F32 * Self::from_bits((n << TO_EXPONENT_F32) & EXPONENT_F32)
     }
 
-    #[inline(always)]
-    fn borrow(elements: Elements) -> Option<*mut Self> {
-        if let Elements::F32(pointer) = elements { Some(pointer) } else { None }
-    }
-
     fn kept_scratch() -> &'static Kept<Self> {
         thread_local!(static KEPT: Cell<Option<Box<Scratch<f32>>>> = const { Cell::new(None) });
         &KEPT
@@ -219,11 +211,6 @@ impl Real for f64 {
     #[inline(always)]
     fn power(self) -> Self {
         UNIT_F64 * Self::from_bits(self.to_bits() << 52)
-    }
-
-    #[inline(always)]
-    fn borrow(elements: Elements) -> Option<*mut Self> {
-        if let Elements::F64(pointer) = elements { Some(pointer) } else { None }
     }
 
     fn kept_scratch() -> &'static Kept<Self> {

@@ -5,12 +5,12 @@
 //! next.
 
 use std::marker::PhantomData;
-use std::slice;
+use std::{ptr, slice};
 
 use dice_core::{Layout, ViewMut, Walk};
 
 use crate::dispatch::Kernel;
-use crate::element::{Elements, Output};
+use crate::element::{Element, Elements, Output};
 use crate::form::{Form, interleave, interleaved_len};
 use crate::kernel::Row;
 use crate::lanes::{LANES, Lanes};
@@ -47,10 +47,13 @@ pub(crate) struct Sink<'a> {
 // two threads hold the same part.
 unsafe impl Sync for Sink<'_> {}
 
-/// The rows of one block of a [`Sink`], or a stage for them.
+/// The rows of one block of a [`Sink`] of elements `E`, or a stage for them.
 #[derive(Debug)]
-pub(crate) struct SinkBlock<'s, R> {
-    first: *mut R,
+pub(crate) struct SinkBlock<'s, R, E> {
+    /// In place; or in the stage, if elements are numbers.
+    elements: *mut E,
+    /// In the stage.
+    numbers: *mut R,
     stride: isize,
     classes: usize,
     stream: bool,
@@ -144,53 +147,65 @@ impl<'a> Sink<'a> {
 
     /// Where the numbers of a block begin that lie in this form and can be written in place, and how far apart classes are.
     #[inline(always)]
-    fn in_place<R: Real>(&self, span: &Span, form: Form) -> Option<(*mut R, isize)> {
-        let data = R::borrow(self.elements)?;
+    fn in_place<E: Output>(&self, span: &Span, form: Form) -> Option<(*mut E, isize)> {
+        let data = E::borrow(self.elements)?;
         if self.form != form || !span.is_whole() || self.mode == Mode::Accumulate {
             return None;
         }
         let (stride, step) = form.strides(&self.layout);
         let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel * step);
         let aligned =
-            first.addr().is_multiple_of(LINE) && (stride.unsigned_abs() * size_of::<R>()).is_multiple_of(LINE);
+            first.addr().is_multiple_of(LINE) && (stride.unsigned_abs() * size_of::<E>()).is_multiple_of(LINE);
         (aligned || self.mode != Mode::Stream).then_some((first, stride))
     }
 
     /// Whether the numbers of a block are interleaved and can be written in place.
     #[inline(always)]
-    pub(crate) fn takes_voxels<R: Real>(&self, span: &Span) -> bool {
-        self.in_place::<R>(span, Form::Interleaved).is_some()
+    pub(crate) fn takes_voxels(&self, span: &Span) -> bool {
+        with_output!(self.elements, data => self.in_place_of(data, span, Form::Interleaved).is_some())
     }
 
-    /// The rows of a block, if they can be written in place, else those of the stage, to be [`store`](Self::store)d
+    #[inline(always)]
+    fn in_place_of<E: Output>(&self, _: *mut E, span: &Span, form: Form) -> Option<(*mut E, isize)> {
+        self.in_place(span, form)
+    }
+
+    /// The elements of the output.
+    pub(crate) fn elements(&self) -> Elements {
+        self.elements
+    }
+
+    /// The rows of a block, if they are of `E` and can be written in place, else those of the stage, to be [`store`](Self::store)d
     /// afterwards. With `by_voxels`, if the sink [takes them](Self::takes_voxels), numbers are put by
     /// [`SinkBlock::put_voxels`], or are all alike.
     ///
     /// # Safety
     /// The voxels of the span exist, and nobody else holds a block of this sink with any of them.
     #[inline(always)]
-    pub(crate) unsafe fn block<'s, R: Real>(
+    pub(crate) unsafe fn block<'s, R: Real, E: Output>(
         &'s self,
         stage: &'s mut SinkStage<R>,
         span: &Span,
         by_voxels: bool,
-    ) -> SinkBlock<'s, R> {
+    ) -> SinkBlock<'s, R, E> {
         let classes = self.layout.channels();
         assert!(stage.rows.len() == classes, "the stage has a row per class");
         let borrowed = PhantomData;
         let form = if by_voxels { Form::Interleaved } else { Form::Planes };
-        if let Some((first, stride)) = self.in_place(span, form) {
-            return SinkBlock { first, stride, classes, stream: self.mode == Mode::Stream, staged: false, borrowed };
+        if let Some((elements, stride)) = self.in_place(span, form) {
+            let (numbers, stream) = (ptr::null_mut(), self.mode == Mode::Stream);
+            return SinkBlock { elements, numbers, stride, classes, stream, staged: false, borrowed };
         }
         // Numbers that need no conversion go to their runs at once.
-        let (first, stride) =
+        let (numbers, stride) =
             if self.is_streamed(span) && self.form == Form::Planes && R::borrow(self.elements).is_some() {
                 let lines = stage.runs[1..].as_mut_ptr();
                 (lines.cast::<R>(), stage.lines_per_run * LINE / size_of::<R>())
             } else {
                 (stage.rows.as_mut_ptr().cast::<R>(), BLOCK)
             };
-        SinkBlock { first, stride: stride as isize, classes, stream: false, staged: true, borrowed }
+        let (elements, stride) = (if is_same::<R, E>() { numbers.cast() } else { ptr::null_mut() }, stride as isize);
+        SinkBlock { elements, numbers, stride, classes, stream: false, staged: true, borrowed }
     }
 
     /// Writes a staged block to its place, but for what waits for the next block of the tile: after the last block comes
@@ -387,6 +402,12 @@ unsafe fn put_each<R: Real, E: Output>(from: &[R], to: *mut E, stride: isize, ad
     }
 }
 
+/// Whether elements are the numbers that are computed with.
+#[inline(always)]
+fn is_same<R: Real, E: Output>() -> bool {
+    R::borrow(E::elements(ptr::null_mut())).is_some()
+}
+
 fn size_of_pointee<E>(_: *mut E) -> usize {
     size_of::<E>()
 }
@@ -417,7 +438,7 @@ impl<R: Real> Kernel for Store<'_, R> {
     }
 }
 
-impl<R: Real> SinkBlock<'_, R> {
+impl<R: Real, E: Output> SinkBlock<'_, R, E> {
     /// Whether it must be [stored](Sink::store).
     #[inline(always)]
     pub(crate) fn is_staged(&self) -> bool {
@@ -457,13 +478,17 @@ impl<R: Real> SinkBlock<'_, R> {
     #[inline(always)]
     pub(crate) fn put<L: Lanes<R = R>>(&mut self, lanes: L, class: usize, vector: usize, x: L::F) {
         assert!(class < self.classes && vector < VECTORS, "inside the block");
-        let to = self.first.wrapping_offset(class as isize * self.stride).wrapping_add(vector * LANES);
-        if self.stream {
+        let offset = class as isize * self.stride + (vector * LANES) as isize;
+        let to = self.elements.wrapping_offset(offset);
+        if self.staged && !is_same::<R, E>() {
+            // SAFETY: the stage has room for this vector.
+            lanes.store(unsafe { &mut *self.numbers.wrapping_offset(offset).cast::<[R; LANES]>() }, x);
+        } else if self.stream {
             // SAFETY: the block holds this vector exclusively, and its rows were found to be aligned.
-            unsafe { lanes.stream(to, x) };
+            unsafe { E::stream(lanes, to, x) };
         } else {
             // SAFETY: the block holds this vector exclusively.
-            lanes.store(unsafe { &mut *to.cast::<[R; LANES]>() }, x);
+            E::store(lanes, unsafe { &mut *to.cast::<[E; LANES]>() }, x);
         }
     }
 }
@@ -477,11 +502,11 @@ mod tests {
     use crate::tile::Tiles;
 
     /// Writes a number that tells of the voxel and the class.
-    struct Count<'a, R> {
+    struct Count<'a, R, E> {
         sink: &'a Sink<'a>,
         tiles: &'a Tiles,
         by_voxels: bool,
-        real: PhantomData<R>,
+        types: PhantomData<(R, E)>,
     }
 
     const CLASSES: usize = 3;
@@ -491,7 +516,7 @@ mod tests {
         (index % 120 + 1) as f64
     }
 
-    impl<R: Real> Kernel for Count<'_, R> {
+    impl<R: Real, E: Output> Kernel for Count<'_, R, E> {
         type R = R;
         type Output = ();
 
@@ -503,9 +528,9 @@ mod tests {
             sink.fit(&mut stage);
             for tile in tiles.claims() {
                 for span in tile.spans() {
-                    let by_voxels = by_voxels && sink.takes_voxels::<R>(&span);
+                    let by_voxels = by_voxels && sink.takes_voxels(&span);
                     // SAFETY: no other thread.
-                    let mut block = unsafe { sink.block(&mut stage, &span, by_voxels) };
+                    let mut block = unsafe { sink.block::<R, E>(&mut stage, &span, by_voxels) };
                     for vector in 0..VECTORS {
                         let numbers = std::array::from_fn(|class| {
                             let index = (tile.sample * CLASSES + class) * voxels + span.voxel + vector * LANES;
@@ -545,7 +570,7 @@ mod tests {
                         let mut view = ViewMut::strided(&mut data, &shape, &strides, start).unwrap();
                         let tiles = Tiles::new(samples, range.clone(), offset, 1);
                         let sink = &Sink::new(&mut view, mode);
-                        R::dispatch(isa, Count { sink, tiles: &tiles, by_voxels, real: PhantomData });
+                        R::dispatch(isa, Count { sink, tiles: &tiles, by_voxels, types: PhantomData::<(R, E)> });
                         for (i, &value) in data.iter().enumerate() {
                             let index = i.wrapping_sub(start);
                             let (sample, rest) = (index / (classes * voxels), index % (classes * voxels));

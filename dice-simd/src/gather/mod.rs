@@ -10,7 +10,7 @@ mod voxels;
 use dice_core::{Activation, CheckedProblem, Error, Target};
 
 use crate::dispatch::Kernel;
-use crate::element::Element;
+use crate::element::{Element, Elements};
 use crate::kernel::Row;
 use crate::lanes::Lanes;
 use crate::real::Real;
@@ -248,6 +248,11 @@ impl<'a> Source<'a> {
         let truth = Truth::Labels(Channels::Bytes(ByteLabels { labels, first: self.first() }));
         let logits = self.logits.logits(lanes, &mut stage.logits, &run.span(block), by_voxels);
         Block { counted: BLOCK, logits, truth, weights: None }
+    }
+
+    /// The elements of the prediction.
+    pub(crate) fn elements(&self) -> Elements {
+        self.logits.elements()
     }
 
     /// Whether the numbers of a voxel lie side by side.

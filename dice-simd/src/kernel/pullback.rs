@@ -4,6 +4,7 @@
 //! of a softmax is p_c (u_c − Σ_k p_k u_k), and that of an uncoupled activation u · ∂p/∂z.
 
 use std::marker::PhantomData;
+use std::mem;
 
 use dice_core::{Activation, Cotangent, Sum};
 
@@ -11,13 +12,13 @@ use super::activate::{self, Activate, softmax};
 use super::truth::Truth;
 use super::{Row, for_activation_and_classes, in_registers};
 use crate::dispatch::Kernel;
-use crate::element::Element;
+use crate::element::Output;
 use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, Rows, Source, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
-use crate::scatter::{Sink, SinkBlock};
+use crate::scatter::{Sink, SinkBlock, SinkStage};
 use crate::scratch::{Scratch, fit};
-use crate::tile::{BLOCK, Tiles, VECTORS};
+use crate::tile::{BLOCK, Span, Tiles, VECTORS};
 
 /// ∂L/∂p of one class, the upstream gradient included.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +74,8 @@ impl<R: Real> PullbackPass<'_, R> {
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
-        let in_registers = self.source.is_interleaved() && L::TRANSPOSES && in_registers::<GROUP, CLASSES>();
+        let alike = mem::discriminant(&self.source.elements()) == mem::discriminant(&self.sink.elements());
+        let in_registers = self.source.is_interleaved() && alike && L::TRANSPOSES && in_registers::<GROUP, CLASSES>();
         let takes_apart = L::TRANSPOSES && A::TAKES_APART && CLASSES == 0 && classes > 3;
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
@@ -92,45 +94,55 @@ impl<R: Real> PullbackPass<'_, R> {
             while let Some(run) = self.source.run(lanes, &tile, &mut spans, BLOCKS_TOGETHER) {
                 for i in 0..run.len() {
                     let span = run.span(i);
-                    let by_voxels = in_registers && !run.labels.is_empty() && self.sink.takes_voxels::<R>(&span);
+                    let by_voxels = in_registers && !run.labels.is_empty() && self.sink.takes_voxels(&span);
                     // Labels were looked at before; one that is no class does not count.
                     let block =
                         self.source.block_of(lanes, stage, &run, i, &mut FirstBad::default(), by_voxels || takes_apart);
                     let e = &mut e[..classes];
-                    // SAFETY: the tile is this thread's alone, so are its voxels.
-                    let mut target = unsafe { self.sink.block(out, &span, by_voxels) };
-                    if block.counted == 0 || silent {
+                    let staged = if block.counted == 0 || silent {
+                        // SAFETY: the tile is this thread's alone, so are its voxels.
+                        let mut target = unsafe { self.sink.block::<R, R>(out, &span, by_voxels) };
                         for class in 0..classes {
                             for vector in 0..VECTORS {
                                 target.put(lanes, class, vector, lanes.splat(R::ZERO));
                             }
                         }
+                        target.is_staged()
                     } else {
-                        with_rows!(block.logits, R, rows => match (CLASSES, GROUP, block.truth, block.weights) {
-                            (2, _, gather::Truth::Labels(Channels::Bytes(labels)), _) => {
-                                pull_back_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, labels, slopes, &mut target);
-                            }
-                            (4, 2, gather::Truth::Labels(Channels::Bytes(labels)), _) if rows.is_interleaved() => {
-                                pull_back_in_registers::<L, _, GROUP, 4, 1>(lanes, rows, labels, slopes, &mut target);
-                            }
-                            (4, 4, gather::Truth::Labels(Channels::Bytes(labels)), _) => {
-                                pull_back_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, slopes, &mut target);
-                            }
-                            (_, _, truth, weights) => {
-                                A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
-                                match truth {
-                                    gather::Truth::Labels(labels) => {
-                                        let channels = labels.row(lanes, &mut channels);
-                                        pull_back::<L, A, GROUP>(lanes, e, &r, channels, weights, slopes, &mut target);
-                                    }
-                                    gather::Truth::Dense(truth) => {
-                                        pull_back::<L, A, GROUP>(lanes, e, &r, truth, weights, slopes, &mut target);
+                        with_rows!(block.logits, R, rows => {
+                            // SAFETY: as above.
+                            let mut target = unsafe { self.block_for(rows, out, &span, by_voxels) };
+                            match (CLASSES, GROUP, block.truth, block.weights) {
+                                (2, _, gather::Truth::Labels(Channels::Bytes(labels)), _) => {
+                                    pull_back_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, labels, slopes, &mut target);
+                                }
+                                (4, 2, gather::Truth::Labels(Channels::Bytes(labels)), _) if rows.is_interleaved() => {
+                                    pull_back_in_registers::<L, _, GROUP, 4, 1>(lanes, rows, labels, slopes, &mut target);
+                                }
+                                (4, 4, gather::Truth::Labels(Channels::Bytes(labels)), _) => {
+                                    pull_back_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, slopes, &mut target);
+                                }
+                                (_, _, truth, weights) => {
+                                    A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
+                                    match truth {
+                                        gather::Truth::Labels(labels) => {
+                                            let channels = labels.row(lanes, &mut channels);
+                                            pull_back::<L, A, _, GROUP>(
+                                                lanes, e, &r, channels, weights, slopes, &mut target,
+                                            );
+                                        }
+                                        gather::Truth::Dense(truth) => {
+                                            pull_back::<L, A, _, GROUP>(
+                                                lanes, e, &r, truth, weights, slopes, &mut target,
+                                            );
+                                        }
                                     }
                                 }
                             }
-                        });
-                    }
-                    if target.is_staged() {
+                            target.is_staged()
+                        })
+                    };
+                    if staged {
                         // SAFETY: as above.
                         unsafe { self.sink.store(lanes, out, &span) };
                     }
@@ -140,6 +152,22 @@ impl<R: Real> PullbackPass<'_, R> {
             unsafe { self.sink.finish(out) };
         }
         lanes.fence();
+    }
+
+    /// The block of the gradient where logits of this type are read: of the same type it is written in place.
+    ///
+    /// # Safety
+    /// As [`Sink::block`].
+    #[inline(always)]
+    unsafe fn block_for<'s, E: Output>(
+        &'s self,
+        _: Rows<'_, E>,
+        out: &'s mut SinkStage<R>,
+        span: &Span,
+        by_voxels: bool,
+    ) -> SinkBlock<'s, R, E> {
+        // SAFETY: the caller's promise.
+        unsafe { self.sink.block(out, span, by_voxels) }
     }
 }
 
@@ -157,14 +185,14 @@ fn weigh<L: Lanes>(lanes: L, weights: Option<&Row<L::R>>, vector: usize, g: L::F
 
 /// The gradient of a block in which some voxels count.
 #[inline(always)]
-fn pull_back<L: Lanes, A: Activate, const GROUP: usize>(
+fn pull_back<L: Lanes, A: Activate, E: Output, const GROUP: usize>(
     lanes: L,
     e: &[Row<L::R>],
     r: &Row<L::R>,
     truth: impl Truth<L::R>,
     weights: Option<&Row<L::R>>,
     slopes: &[Slope<L::R>],
-    target: &mut SinkBlock<'_, L::R>,
+    target: &mut SinkBlock<'_, L::R, E>,
 ) {
     if A::COUPLED {
         let mut means = Row([L::R::ZERO; BLOCK]);
@@ -208,12 +236,12 @@ fn pull_back<L: Lanes, A: Activate, const GROUP: usize>(
 
 /// As [`pull_back`], of a softmax over few classes, labels, and no weights. The logits and the target may be interleaved, both.
 #[inline(always)]
-fn pull_back_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
+fn pull_back_in_registers<L: Lanes, E: Output, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
     lanes: L,
     logits: Rows<'_, E>,
     labels: ByteLabels<'_>,
     slopes: &[Slope<L::R>],
-    target: &mut SinkBlock<'_, L::R>,
+    target: &mut SinkBlock<'_, L::R, E>,
 ) {
     let slopes = slopes.try_into().expect("the bucket is that of the number of classes");
     let labels = ByteLabels { first: 0, ..labels };
@@ -227,7 +255,7 @@ fn pull_back_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSE
 #[inline(always)]
 fn pull_back_voxels<
     L: Lanes,
-    E: Element,
+    E: Output,
     const GROUP: usize,
     const CLASSES: usize,
     const COUNT: usize,
@@ -237,7 +265,7 @@ fn pull_back_voxels<
     logits: Rows<'_, E>,
     labels: ByteLabels<'_>,
     slopes: &[Slope<L::R>; CLASSES],
-    target: &mut SinkBlock<'_, L::R>,
+    target: &mut SinkBlock<'_, L::R, E>,
 ) {
     for first in (0..VECTORS).step_by(COUNT) {
         let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT, INTERLEAVED>(lanes, logits, first);

@@ -92,6 +92,11 @@ macro_rules! arithmetic {
             each!(R in $count => unsafe { self.0.avx.$stream(to.wrapping_add(R * LANES / $count), x[R]) });
         }
         #[inline(always)]
+        unsafe fn stream_halves(self, to: *mut [u16; LANES], halves: [u16; LANES]) {
+            // SAFETY: the caller vouches for 32 bytes, aligned to 32.
+            unsafe { self.0.avx._mm256_stream_si256(to.cast(), cast(halves)) };
+        }
+        #[inline(always)]
         unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
             // SAFETY: the caller vouches for 64 bytes.
             let line: [__m256; 2] = cast(unsafe { line.read_unaligned() });

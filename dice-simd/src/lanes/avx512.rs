@@ -87,6 +87,11 @@ macro_rules! arithmetic {
             each!(I in $count => unsafe { self.0.avx512f.$stream(to.wrapping_add(I * LANES / $count), x[I]) });
         }
         #[inline(always)]
+        unsafe fn stream_halves(self, to: *mut [u16; LANES], halves: [u16; LANES]) {
+            // SAFETY: the caller vouches for 32 bytes, aligned to 32.
+            unsafe { self.0.avx._mm256_stream_si256(to.cast(), cast(halves)) };
+        }
+        #[inline(always)]
         unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
             // SAFETY: the caller vouches for 64 bytes.
             let line: __m512 = cast(unsafe { line.read_unaligned() });

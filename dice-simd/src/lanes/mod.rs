@@ -83,6 +83,15 @@ pub(crate) trait Lanes: Copy {
         // SAFETY: the caller's promise.
         unsafe { to.write(line) };
     }
+    /// Streams sixteen numbers of two bytes.
+    ///
+    /// # Safety
+    /// `to` is valid for writes of 32 bytes and aligned to 32.
+    #[inline(always)]
+    unsafe fn stream_halves(self, to: *mut [u16; LANES], halves: [u16; LANES]) {
+        // SAFETY: the caller's promise.
+        unsafe { to.write(halves) };
+    }
     /// Orders all streamed stores before whatever follows.
     fn fence(self);
 
