@@ -56,6 +56,9 @@ pub(crate) struct SinkBlock<'s, R, E> {
     numbers: *mut R,
     stride: isize,
     classes: usize,
+    /// How many blocks can be written like this one: itself, and those [behind](Self::behind) it, `step` elements apart.
+    blocks: usize,
+    step: usize,
     stream: bool,
     staged: bool,
     borrowed: PhantomData<&'s mut [R]>,
@@ -175,17 +178,19 @@ impl<'a> Sink<'a> {
         self.elements
     }
 
-    /// The rows of a block, if they are of `E` and can be written in place, else those of the stage, to be [`store`](Self::store)d
-    /// afterwards. With `by_voxels`, if the sink [takes them](Self::takes_voxels), numbers are put by
-    /// [`SinkBlock::put_voxels`], or are all alike.
+    /// The rows of `blocks` blocks from one on, if they are of `E` and can be written in place, else those of the stage, for one
+    /// block, to be [`store`](Self::store)d afterwards. With `by_voxels`, if the sink [takes them](Self::takes_voxels), numbers
+    /// are put by [`SinkBlock::put_voxels`], or are all alike.
     ///
     /// # Safety
-    /// The voxels of the span exist, and nobody else holds a block of this sink with any of them.
+    /// The voxels of the span exist, and those of `blocks - 1` whole blocks behind it, and nobody else holds a block of this sink
+    /// with any of them.
     #[inline(always)]
     pub(crate) unsafe fn block<'s, R: Real, E: Output>(
         &'s self,
         stage: &'s mut SinkStage<R>,
         span: &Span,
+        blocks: usize,
         by_voxels: bool,
     ) -> SinkBlock<'s, R, E> {
         let classes = self.layout.channels();
@@ -194,7 +199,8 @@ impl<'a> Sink<'a> {
         let form = if by_voxels { Form::Interleaved } else { Form::Planes };
         if let Some((elements, stride)) = self.in_place(span, form) {
             let (numbers, stream) = (ptr::null_mut(), self.mode == Mode::Stream);
-            return SinkBlock { elements, numbers, stride, classes, stream, staged: false, borrowed };
+            let step = BLOCK * if by_voxels { classes } else { 1 };
+            return SinkBlock { elements, numbers, stride, classes, blocks, step, stream, staged: false, borrowed };
         }
         // Numbers that need no conversion go to their runs at once.
         let (numbers, stride) =
@@ -205,7 +211,7 @@ impl<'a> Sink<'a> {
                 (stage.rows.as_mut_ptr().cast::<R>(), BLOCK)
             };
         let (elements, stride) = (if is_same::<R, E>() { numbers.cast() } else { ptr::null_mut() }, stride as isize);
-        SinkBlock { elements, numbers, stride, classes, stream: false, staged: true, borrowed }
+        SinkBlock { elements, numbers, stride, classes, blocks: 1, step: 0, stream: false, staged: true, borrowed }
     }
 
     /// Writes a staged block to its place, but for what waits for the next block of the tile: after the last block comes
@@ -215,7 +221,7 @@ impl<'a> Sink<'a> {
     /// As [`block`](Self::block), for this block and those before it since the last `finish`.
     #[inline(always)]
     pub(crate) unsafe fn store<L: Lanes>(&self, lanes: L, stage: &mut SinkStage<L::R>, span: &Span) {
-        lanes.call(Store { sink: self, stage, span });
+        lanes.call::<_, 1>(Store { sink: self, stage, span });
     }
 
     /// Writes what still waits.
@@ -445,6 +451,20 @@ impl<R: Real, E: Output> SinkBlock<'_, R, E> {
         self.staged
     }
 
+    /// How many blocks can be written, see [`behind`](Self::behind).
+    #[inline(always)]
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks
+    }
+
+    /// The block that lies `blocks` blocks behind this one.
+    #[inline(always)]
+    pub(crate) fn behind(&mut self, blocks: usize) -> SinkBlock<'_, R, E> {
+        assert!(blocks < self.blocks, "it can be written");
+        let elements = self.elements.wrapping_add(blocks * self.step);
+        SinkBlock { elements, blocks: self.blocks - blocks, ..*self }
+    }
+
     /// Writes some vectors of each class, from `first` on; `INTERLEAVED` if the block was asked for by voxels.
     #[inline(always)]
     pub(crate) fn put_voxels<L: Lanes<R = R>, const COUNT: usize, const CLASSES: usize, const INTERLEAVED: bool>(
@@ -530,7 +550,7 @@ mod tests {
                 for span in tile.spans() {
                     let by_voxels = by_voxels && sink.takes_voxels(&span);
                     // SAFETY: no other thread.
-                    let mut block = unsafe { sink.block::<R, E>(&mut stage, &span, by_voxels) };
+                    let mut block = unsafe { sink.block::<R, E>(&mut stage, &span, 1, by_voxels) };
                     for vector in 0..VECTORS {
                         let numbers = std::array::from_fn(|class| {
                             let index = (tile.sample * CLASSES + class) * voxels + span.voxel + vector * LANES;

@@ -7,6 +7,8 @@
 mod planes;
 mod voxels;
 
+use std::slice;
+
 use dice_core::{Activation, CheckedProblem, Error, Target};
 
 use crate::dispatch::Kernel;
@@ -70,7 +72,7 @@ impl Run<'_> {
 pub(crate) enum Channels<'s> {
     Row(&'s Row<i32>),
     /// Of at most 256 classes, if every voxel counts alike.
-    Bytes(ByteLabels<'s>),
+    Bytes(LabelBlocks<'s>),
 }
 
 impl<'s> Channels<'s> {
@@ -79,13 +81,29 @@ impl<'s> Channels<'s> {
     pub(crate) fn row<L: Lanes>(self, lanes: L, room: &'s mut Row<i32>) -> &'s Row<i32> {
         match self {
             Self::Row(row) => row,
-            Self::Bytes(labels) => {
-                for vector in 0..VECTORS {
-                    lanes.store_i(room.vector_mut(vector), labels.load(lanes, vector));
-                }
-                room
-            }
+            Self::Bytes(blocks) => blocks.get(0).row(lanes, room),
         }
+    }
+}
+
+/// The labels of a block, and of those behind it whose logits [lie behind](Rows::behind) its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LabelBlocks<'s> {
+    pub(crate) blocks: &'s [[u8; BLOCK]],
+    /// The label of channel 0.
+    first: i32,
+}
+
+impl<'s> LabelBlocks<'s> {
+    /// Those of at most so many blocks.
+    #[inline(always)]
+    pub(crate) fn at_most(self, blocks: usize) -> Self {
+        Self { blocks: &self.blocks[..self.blocks.len().min(blocks)], ..self }
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(self, block: usize) -> ByteLabels<'s> {
+        ByteLabels { labels: &self.blocks[block], first: self.first }
     }
 }
 
@@ -98,6 +116,15 @@ pub(crate) struct ByteLabels<'s> {
 }
 
 impl ByteLabels<'_> {
+    /// Their channels, made in `room`.
+    #[inline(always)]
+    pub(crate) fn row<L: Lanes>(self, lanes: L, room: &mut Row<i32>) -> &Row<i32> {
+        for vector in 0..VECTORS {
+            lanes.store_i(room.vector_mut(vector), self.load(lanes, vector));
+        }
+        room
+    }
+
     /// The channels of one vector.
     #[inline(always)]
     pub(crate) fn load<L: Lanes>(self, lanes: L, vector: usize) -> L::I {
@@ -233,7 +260,8 @@ impl<'a> Source<'a> {
         Some(Run { span, labels })
     }
 
-    /// Reads a block of a run. A label or weight that cannot be is noted, and its voxel does not count.
+    /// Reads a block of a run, and with it those behind it that can be read like it, see [`LabelBlocks`]. A label or weight that
+    /// cannot be is noted, and its voxel does not count.
     #[inline(always)]
     pub(crate) fn block_of<'s, L: Lanes>(
         &'s self,
@@ -244,9 +272,18 @@ impl<'a> Source<'a> {
         bad: &mut FirstBad<Bad>,
         by_voxels: bool,
     ) -> Block<'s, L::R> {
-        let Some(labels) = run.labels.get(block) else { return self.block(lanes, stage, &run.span, bad) };
-        let truth = Truth::Labels(Channels::Bytes(ByteLabels { labels, first: self.first() }));
-        let logits = self.logits.logits(lanes, &mut stage.logits, &run.span(block), by_voxels);
+        let (span, mut blocks) = (run.span(block), &run.labels[block.min(run.labels.len())..]);
+        if blocks.is_empty() {
+            return self.block(lanes, stage, &span, bad);
+        }
+        let logits = match self.logits.borrowed(&span, blocks.len(), by_voxels) {
+            Some(logits) => logits,
+            None => {
+                blocks = &blocks[..1];
+                Logits::Real(self.logits.rows(lanes, &mut stage.logits, &span, None))
+            }
+        };
+        let truth = Truth::Labels(Channels::Bytes(LabelBlocks { blocks, first: self.first() }));
         Block { counted: BLOCK, logits, truth, weights: None }
     }
 
@@ -282,9 +319,9 @@ impl<'a> Source<'a> {
             return Block { counted, logits, truth, weights: Some(weights) };
         }
         let zeros = (counted < BLOCK).then_some(weights);
-        let logits = match zeros {
-            None => self.logits.logits(lanes, logits, span, false),
-            Some(_) => Logits::Real(self.logits.rows(lanes, logits, span, zeros)),
+        let logits = match self.logits.borrowed(span, 1, false) {
+            Some(borrowed) if zeros.is_none() => borrowed,
+            _ => Logits::Real(self.logits.rows(lanes, logits, span, zeros)),
         };
         let (truth, weighted) = match &self.target {
             Some(planes) => (Truth::Dense(planes.rows(lanes, target, span, zeros)), true),
@@ -293,7 +330,8 @@ impl<'a> Source<'a> {
                 for (label, &channel) in labels.0.iter_mut().zip(&channels.0) {
                     *label = (channel + first) as u8;
                 }
-                (Truth::Labels(Channels::Bytes(ByteLabels { labels: &labels.0, first })), false)
+                let blocks = slice::from_ref(&labels.0);
+                (Truth::Labels(Channels::Bytes(LabelBlocks { blocks, first })), false)
             }
             None => (Truth::Labels(Channels::Row(channels)), !uniform),
         };
@@ -304,7 +342,7 @@ impl<'a> Source<'a> {
     /// see [`NonFinite`](dice_core::NonFinite).
     #[inline(always)]
     pub(crate) fn find_not_finite<L: Lanes>(&self, lanes: L, tile: &Tile, activation: Activation) -> NotFinite {
-        lanes.call(FindNotFinite { source: self, tile, activation, real: std::marker::PhantomData })
+        lanes.call::<_, 1>(FindNotFinite { source: self, tile, activation, real: std::marker::PhantomData })
     }
 }
 

@@ -61,6 +61,8 @@ pub(crate) struct Rows<'s, E> {
     first: *const E,
     stride: isize,
     classes: usize,
+    /// How many blocks can be read like this one: itself, and those [behind](Self::behind) it.
+    blocks: usize,
     /// The numbers of each voxel lie side by side: [`voxels`](Self::voxels) and [`take_apart`](Self::take_apart) read them, and
     /// nothing else does.
     interleaved: bool,
@@ -103,7 +105,7 @@ impl<'s, E: Element> Rows<'s, E> {
     fn staged(rows: &'s [Row<E>], later: Option<*const E>) -> Self {
         let (first, classes, stride) = (rows.as_ptr().cast(), rows.len(), BLOCK as isize);
         let later = Later { first: later.unwrap_or(first), stride };
-        Self { first, stride, classes, interleaved: false, later, borrowed: PhantomData }
+        Self { first, stride, classes, blocks: 1, interleaved: false, later, borrowed: PhantomData }
     }
 
     pub(crate) fn classes(&self) -> usize {
@@ -132,13 +134,22 @@ impl<'s, E: Element> Rows<'s, E> {
     /// One vector of the row of `class`.
     #[inline(always)]
     pub(crate) fn load<L: Lanes>(&self, lanes: L, class: usize, vector: usize) -> L::F {
-        // SAFETY: whoever made the rows vouches for `classes` rows of a block; nobody writes to them meanwhile.
+        // SAFETY: whoever made the rows vouches for `classes` rows of each block; nobody writes to them meanwhile.
         E::load(lanes, unsafe { &*self.at(class, vector).cast::<[E; LANES]>() })
     }
 
     #[inline(always)]
     pub(crate) fn is_interleaved(&self) -> bool {
         self.interleaved
+    }
+
+    /// The rows of the block that lies `blocks` blocks behind this one.
+    #[inline(always)]
+    pub(crate) fn behind(&self, blocks: usize) -> Self {
+        assert!(blocks < self.blocks, "it can be read");
+        let step = blocks * if self.interleaved { BLOCK * self.classes } else { BLOCK };
+        let later = Later { first: self.later.first.wrapping_add(step), ..self.later };
+        Self { first: self.first.wrapping_add(step), blocks: self.blocks - blocks, later, ..*self }
     }
 
     /// One vector of each class.
@@ -164,31 +175,39 @@ impl<'s, E: Element> Rows<'s, E> {
     pub(crate) fn take_apart<L: Lanes, const N: usize>(&self, lanes: L, first: usize, vector: usize) -> [L::F; N] {
         assert!(vector < VECTORS && self.interleaved, "inside the block");
         let (numbers, from) = (BLOCK * self.classes, vector * LANES * self.classes + first);
-        // SAFETY: whoever made the rows vouches for a block of voxels with all their classes; nobody writes to them meanwhile.
+        // SAFETY: whoever made the rows vouches for blocks of voxels with all their classes; nobody writes to them meanwhile.
         let block = unsafe { slice::from_raw_parts(self.first, numbers) };
         take_apart(lanes, &block[from..], self.classes)
     }
 
-    /// Asks for one vector of later blocks; called for each vector of a block, it asks for as many as a block has. While a block
+    /// Asks for one vector of a later block; called for each vector of a block, it asks for as many as a block has. While a block
     /// is computed with, memory has the time to bring the next ones; the hardware alone loses track of more than a few planes,
     /// at the end of every page, and where the computation between two reads is long. What is far is asked to the L2 cache,
-    /// which waits for more lines at once than the L1 cache and in which planes a power of two apart do not evict each other;
-    /// from there the next block comes in time; the hardware itself fetches what lies side by side.
+    /// which waits for more lines at once than the L1 cache and in which planes a power of two apart do not evict each other.
+    #[inline(always)]
+    pub(crate) fn prefetch_later<L: Lanes>(&self, lanes: L, class: usize, vector: usize) {
+        Self::each_line(self.later.first, self.later.stride, class, vector, |line| lanes.prefetch_to_l2(line));
+    }
+
+    /// As [`prefetch_later`](Self::prefetch_later), and asks for the same vector of the next block, which is in the L2 cache by
+    /// now; what lies side by side the hardware itself fetches.
     #[inline(always)]
     pub(crate) fn prefetch<L: Lanes>(&self, lanes: L, class: usize, vector: usize) {
-        let bytes = LANES * size_of::<E>();
-        if !(vector * bytes).is_multiple_of(LINE) {
-            return;
+        self.prefetch_later(lanes, class, vector);
+        if !self.is_contiguous() {
+            let next = self.first.wrapping_add(BLOCK);
+            Self::each_line(next, self.stride, class, vector, |line| lanes.prefetch(line));
         }
-        let row = |first: *const E, stride: isize| {
-            first.wrapping_offset(stride * class as isize).wrapping_add(vector * LANES).cast::<u8>()
-        };
-        let far = row(self.later.first, self.later.stride);
-        let near = row(self.first.wrapping_add(BLOCK), self.stride);
-        for offset in (0..bytes).step_by(LINE) {
-            lanes.prefetch_to_l2(far.wrapping_add(offset));
-            if !self.is_contiguous() {
-                lanes.prefetch(near.wrapping_add(offset));
+    }
+
+    /// The cache lines of one vector of the row of `class` of a block; those of halves come with every other vector.
+    #[inline(always)]
+    fn each_line(first: *const E, stride: isize, class: usize, vector: usize, ask: impl Fn(*const u8)) {
+        let bytes = LANES * size_of::<E>();
+        if (vector * bytes).is_multiple_of(LINE) {
+            let row = first.wrapping_offset(stride * class as isize).wrapping_add(vector * LANES).cast::<u8>();
+            for offset in (0..bytes).step_by(LINE) {
+                ask(row.wrapping_add(offset));
             }
         }
     }
@@ -259,9 +278,9 @@ impl<'a> Planes<'a> {
             && weights.is_none()
             && let Some(data) = L::R::borrow(self.elements)
         {
-            self.borrow(data, span)
+            self.borrow(data, span, 1)
         } else {
-            lanes.call(StageRows { planes: self, stage: &mut *stage, span, weights });
+            lanes.call::<_, 1>(StageRows { planes: self, stage: &mut *stage, span, weights });
             Rows::staged(&stage.rows, self.later(span))
         }
     }
@@ -275,37 +294,32 @@ impl<'a> Planes<'a> {
             .then(|| with_pointer!(self.elements, data => data.wrapping_add(voxel).cast_const().cast()))
     }
 
-    /// The rows of a block of which every voxel counts, as [`rows`](Self::rows); halves may be left to the kernel to widen,
-    /// and with `by_voxels` interleaved numbers to [`Rows::voxels`] and [`Rows::take_apart`].
+    /// The rows of `blocks` blocks from a whole one on, where they lie, if a kernel can read them there: it may widen halves, and
+    /// with `by_voxels` interleaved numbers are left to [`Rows::voxels`] and [`Rows::take_apart`].
     #[inline(always)]
-    pub(crate) fn logits<'s, L: Lanes>(
-        &'s self,
-        lanes: L,
-        stage: &'s mut PlaneStage<L::R>,
-        span: &Span,
-        by_voxels: bool,
-    ) -> Logits<'s, L::R> {
-        if span.is_whole() && (self.form == Form::Planes || by_voxels && self.form == Form::Interleaved) {
-            if let Some(data) = L::R::borrow(self.elements) {
-                return Logits::Real(self.borrow(data, span));
-            }
-            match self.elements {
-                Elements::F16(data) if L::R::WIDENS_HALVES => return Logits::F16(self.borrow(data, span)),
-                Elements::Bf16(data) if L::R::WIDENS_HALVES => return Logits::Bf16(self.borrow(data, span)),
-                _ => {}
-            }
+    pub(crate) fn borrowed<R: Real>(&self, span: &Span, blocks: usize, by_voxels: bool) -> Option<Logits<'_, R>> {
+        let readable = self.form == Form::Planes || by_voxels && self.form == Form::Interleaved;
+        if !readable || !span.is_whole() {
+            return None;
         }
-        Logits::Real(self.rows(lanes, stage, span, None))
+        if let Some(data) = R::borrow(self.elements) {
+            return Some(Logits::Real(self.borrow(data, span, blocks)));
+        }
+        match self.elements {
+            Elements::F16(data) if R::WIDENS_HALVES => Some(Logits::F16(self.borrow(data, span, blocks))),
+            Elements::Bf16(data) if R::WIDENS_HALVES => Some(Logits::Bf16(self.borrow(data, span, blocks))),
+            _ => None,
+        }
     }
 
-    /// A whole block where it lies.
+    /// Whole blocks where they lie.
     #[inline(always)]
-    fn borrow<E>(&self, data: *const E, span: &Span) -> Rows<'_, E> {
+    fn borrow<E>(&self, data: *const E, span: &Span, blocks: usize) -> Rows<'_, E> {
         let (stride, step) = self.form.strides(&self.layout);
         let first = data.wrapping_add(self.layout.origin(span.sample, 0) + span.voxel * step);
         let later = Later { first: first.wrapping_add(self.ahead * BLOCK * step), stride };
         let (classes, interleaved) = (self.layout.channels(), self.is_interleaved());
-        Rows { first, stride, classes, interleaved, later, borrowed: PhantomData }
+        Rows { first, stride, classes, blocks, interleaved, later, borrowed: PhantomData }
     }
 }
 

@@ -84,7 +84,7 @@ impl<'a> Voxels<'a> {
             *weights = Row([L::R::ONE; BLOCK]);
             return Counted::ALL;
         }
-        lanes.call(ReadVoxels { voxels: self, channels, weights, span, bad })
+        lanes.call::<_, 1>(ReadVoxels { voxels: self, channels, weights, span, bad })
     }
 
     /// The labels of `blocks` whole blocks of bytes from a span on, in which every voxel has an allowed label and weight 1, at

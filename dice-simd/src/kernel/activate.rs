@@ -3,6 +3,8 @@
 //! A probability is left as a product p = e · r of a number per class and voxel and a number per voxel: a softmax divides
 //! once per voxel and never multiplies the quotient out.
 
+use std::mem;
+
 use super::Row;
 use super::exp::exp;
 use crate::element::Element;
@@ -12,8 +14,13 @@ use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::tile::{BLOCK, VECTORS};
 
-/// So many planes fit into the sets of any L1 cache.
-const FEW_CLASSES: usize = 4;
+/// The probabilities of a block: p = e · r.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probabilities<'s, R> {
+    /// Of each class.
+    pub(super) e: &'s [Row<R>],
+    pub(super) r: &'s Row<R>,
+}
 
 /// An activation, `GROUP` vectors at a time.
 pub(super) trait Activate {
@@ -23,7 +30,7 @@ pub(super) trait Activate {
     const TAKES_APART: bool;
 
     /// Computes e of every class, and r, for the four vectors of a block; the number of classes is `e.len()`.
-    fn activate<L: Lanes, E: Element, const GROUP: usize>(
+    fn activate<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize>(
         lanes: L,
         logits: Rows<'_, E>,
         e: &mut [Row<L::R>],
@@ -42,58 +49,176 @@ impl Activate for Softmax {
     const TAKES_APART: bool = true;
 
     #[inline(always)]
-    fn activate<L: Lanes, E: Element, const GROUP: usize>(
+    fn activate<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize>(
         lanes: L,
         logits: Rows<'_, E>,
         e: &mut [Row<L::R>],
         r: &mut Row<L::R>,
     ) {
-        // The planes of a volume often lie a power of two apart and share cache sets. More of them than a set has ways
-        // would evict each other between the two loops below, so the first one brings them to the stage.
-        let stage = logits.is_interleaved() || e.len() > FEW_CLASSES && !logits.is_contiguous();
-        if logits.is_interleaved() {
-            take_apart(lanes, logits, e, r);
-        }
-        for first in (0..VECTORS).step_by(GROUP) {
-            let mut max = [lanes.splat(L::R::NEG_INFINITY); GROUP];
-            if logits.is_interleaved() {
-                for j in 0..GROUP {
-                    max[j] = lanes.load(r.vector(first + j));
-                }
-            } else {
-                for (class, e) in e.iter_mut().enumerate() {
-                    for j in 0..GROUP {
-                        let z = logits.load(lanes, class, first + j);
-                        max[j] = lanes.max(max[j], z);
-                        if stage {
-                            lanes.store(e.vector_mut(first + j), z);
-                        }
-                    }
-                }
-            }
-            let mut sum = [lanes.splat(L::R::ZERO); GROUP];
-            for (class, e) in e.iter_mut().enumerate() {
-                let mut d = max;
-                for j in 0..GROUP {
-                    logits.prefetch(lanes, class, first + j);
-                    let staged = stage.then(|| lanes.load(e.vector(first + j)));
-                    d[j] = lanes.sub(staged.unwrap_or_else(|| logits.load(lanes, class, first + j)), max[j]);
-                }
-                let exponentials = exp(lanes, d);
-                for j in 0..GROUP {
-                    lanes.store(e.vector_mut(first + j), exponentials[j]);
-                    sum[j] = lanes.add(sum[j], exponentials[j]);
-                }
-            }
-            for j in 0..GROUP {
-                lanes.store(r.vector_mut(first + j), lanes.div(lanes.splat(L::R::ONE), sum[j]));
-            }
-        }
+        let mut max = Row([L::R::ZERO; BLOCK]);
+        prepare::<L, E, CLASSES>(lanes, logits, e, &mut max);
+        exponentiate::<L, E, GROUP, CLASSES>(lanes, logits, e, &max, r, false);
     }
 
     #[inline(always)]
     fn slope<L: Lanes>(_: L, _: L::F, _: L::F) -> L::F {
         unreachable!("the gradient of a softmax is coupled")
+    }
+}
+
+/// The first step of a softmax: brings the logits to a row per class, and the greatest of each voxel to `max`.
+///
+/// The planes of a volume often lie a power of two apart and share cache sets. More of them than a set has ways would evict each
+/// other until the second step if it read them where they are.
+#[inline(always)]
+fn prepare<L: Lanes, E: Element, const CLASSES: usize>(
+    lanes: L,
+    logits: Rows<'_, E>,
+    rows: &mut [Row<L::R>],
+    max: &mut Row<L::R>,
+) {
+    if logits.is_interleaved() {
+        return take_apart(lanes, logits, rows, max);
+    }
+    let stage = CLASSES == 0;
+    let mut greatest = [lanes.splat(L::R::NEG_INFINITY); VECTORS];
+    for (class, row) in rows.iter_mut().enumerate() {
+        for j in 0..VECTORS {
+            let z = logits.load(lanes, class, j);
+            greatest[j] = lanes.max(greatest[j], z);
+            if stage {
+                lanes.store(row.vector_mut(j), z);
+            }
+        }
+    }
+    for j in 0..VECTORS {
+        lanes.store(max.vector_mut(j), greatest[j]);
+    }
+}
+
+/// The second step: from logits to e, in place, and r. `ahead` tells that the next block is [looked at ahead](Ahead).
+#[inline(always)]
+fn exponentiate<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize>(
+    lanes: L,
+    logits: Rows<'_, E>,
+    rows: &mut [Row<L::R>],
+    max: &Row<L::R>,
+    r: &mut Row<L::R>,
+    ahead: bool,
+) {
+    let staged = CLASSES == 0 || logits.is_interleaved();
+    for first in (0..VECTORS).step_by(GROUP) {
+        let mut greatest = [lanes.splat(L::R::ZERO); GROUP];
+        for j in 0..GROUP {
+            greatest[j] = lanes.load(max.vector(first + j));
+        }
+        let mut sum = [lanes.splat(L::R::ZERO); GROUP];
+        for (class, row) in rows.iter_mut().enumerate() {
+            let mut d = greatest;
+            for j in 0..GROUP {
+                if ahead {
+                    logits.prefetch_later(lanes, class, first + j);
+                } else {
+                    logits.prefetch(lanes, class, first + j);
+                }
+                let z = if staged { lanes.load(row.vector(first + j)) } else { logits.load(lanes, class, first + j) };
+                d[j] = lanes.sub(z, greatest[j]);
+            }
+            let exponentials = exp(lanes, d);
+            for j in 0..GROUP {
+                lanes.store(row.vector_mut(first + j), exponentials[j]);
+                sum[j] = lanes.add(sum[j], exponentials[j]);
+            }
+        }
+        for j in 0..GROUP {
+            lanes.store(r.vector_mut(first + j), lanes.div(lanes.splat(L::R::ONE), sum[j]));
+        }
+    }
+}
+
+/// The first step for the next block, whose logits do not lie interleaved, vector by vector. It takes memory and next to no
+/// arithmetic, so it is done along with what takes arithmetic.
+pub(super) struct Ahead<'a, L: Lanes, E> {
+    logits: Rows<'a, E>,
+    rows: &'a mut [Row<L::R>],
+    max: &'a mut Row<L::R>,
+    greatest: [L::F; VECTORS],
+}
+
+impl<'a, L: Lanes, E: Element> Ahead<'a, L, E> {
+    #[inline(always)]
+    fn new(lanes: L, logits: Rows<'a, E>, rows: &'a mut [Row<L::R>], max: &'a mut Row<L::R>) -> Self {
+        Self { logits, rows, max, greatest: [lanes.splat(L::R::NEG_INFINITY); VECTORS] }
+    }
+
+    /// Brings one vector of a class; to be called for each.
+    #[inline(always)]
+    pub(super) fn look(&mut self, lanes: L, class: usize, vector: usize) {
+        let z = self.logits.load(lanes, class, vector);
+        self.greatest[vector] = lanes.max(self.greatest[vector], z);
+        lanes.store(self.rows[class].vector_mut(vector), z);
+    }
+
+    #[inline(always)]
+    pub(super) fn finish(self, lanes: L) {
+        for (vector, greatest) in self.greatest.into_iter().enumerate() {
+            lanes.store(self.max.vector_mut(vector), greatest);
+        }
+    }
+}
+
+/// What a kernel does with the probabilities of each block.
+pub(super) trait UseBlock<L: Lanes, E> {
+    /// Must look at every vector `ahead` and finish it, if it is there.
+    fn use_block(
+        &mut self,
+        lanes: L,
+        block: usize,
+        probabilities: Probabilities<'_, L::R>,
+        ahead: Option<Ahead<'_, L, E>>,
+    );
+}
+
+/// Computes the probabilities of blocks that lie one behind the other. `room` is for two blocks: a softmax begins with the next
+/// one while this one's are used, if the registers hold all vectors of a block.
+#[inline(always)]
+pub(super) fn for_each_block<
+    L: Lanes,
+    E: Element,
+    A: Activate,
+    U: UseBlock<L, E>,
+    const GROUP: usize,
+    const CLASSES: usize,
+>(
+    lanes: L,
+    logits: Rows<'_, E>,
+    blocks: usize,
+    room: &mut [Row<L::R>],
+    mut user: U,
+) {
+    let classes = if CLASSES > 0 { CLASSES } else { logits.classes() };
+    let (mut e, mut next_e) = room[..2 * classes].split_at_mut(classes);
+    let mut r = Row([L::R::ZERO; BLOCK]);
+    if CLASSES == 0 && A::COUPLED && GROUP == VECTORS && !logits.is_interleaved() {
+        let mut max = Row([L::R::ZERO; BLOCK]);
+        prepare::<L, E, CLASSES>(lanes, logits, e, &mut max);
+        for block in 0..blocks {
+            let logits = logits.behind(block);
+            exponentiate::<L, E, GROUP, CLASSES>(lanes, logits, e, &max, &mut r, true);
+            let probabilities = Probabilities { e, r: &r };
+            if block + 1 < blocks {
+                let ahead = Ahead::new(lanes, logits.behind(1), next_e, &mut max);
+                user.use_block(lanes, block, probabilities, Some(ahead));
+            } else {
+                user.use_block(lanes, block, probabilities, None);
+            }
+            mem::swap(&mut e, &mut next_e);
+        }
+    } else {
+        for block in 0..blocks {
+            A::activate::<L, E, GROUP, CLASSES>(lanes, logits.behind(block), e, &mut r);
+            user.use_block(lanes, block, Probabilities { e, r: &r }, None);
+        }
     }
 }
 
@@ -212,7 +337,7 @@ impl Activate for Sigmoid {
     const TAKES_APART: bool = false;
 
     #[inline(always)]
-    fn activate<L: Lanes, E: Element, const GROUP: usize>(
+    fn activate<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize>(
         lanes: L,
         logits: Rows<'_, E>,
         e: &mut [Row<L::R>],
@@ -246,7 +371,7 @@ impl Activate for Identity {
     const TAKES_APART: bool = false;
 
     #[inline(always)]
-    fn activate<L: Lanes, E: Element, const GROUP: usize>(
+    fn activate<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize>(
         lanes: L,
         logits: Rows<'_, E>,
         e: &mut [Row<L::R>],

@@ -8,12 +8,12 @@ use std::mem;
 
 use dice_core::{Activation, Cotangent, Sum};
 
-use super::activate::{self, Activate, softmax};
+use super::activate::{self, Activate, Ahead, Probabilities, UseBlock, for_each_block, softmax};
 use super::truth::Truth;
 use super::{Row, for_activation_and_classes, in_registers};
 use crate::dispatch::Kernel;
 use crate::element::Output;
-use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, Rows, Source, with_rows};
+use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, LabelBlocks, Rows, Source, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::scatter::{Sink, SinkBlock, SinkStage};
@@ -81,7 +81,7 @@ impl<R: Real> PullbackPass<'_, R> {
         let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
         self.source.fit(stage);
         self.sink.fit(out);
-        fit(e, classes, Row::default());
+        fit(e, 2 * classes, Row::default());
         let (mut r, mut channels) = (Row([R::ZERO; BLOCK]), Row([0; BLOCK]));
         for tile in self.tiles.claims() {
             let row = self.cotangent.row(tile.sample);
@@ -92,16 +92,16 @@ impl<R: Real> PullbackPass<'_, R> {
             let silent = slopes.iter().all(|slope| slope.is_zero());
             let mut spans = tile.spans();
             while let Some(run) = self.source.run(lanes, &tile, &mut spans, BLOCKS_TOGETHER) {
-                for i in 0..run.len() {
-                    let span = run.span(i);
+                let mut next = 0;
+                while next < run.len() {
+                    let span = run.span(next);
                     let by_voxels = in_registers && !run.labels.is_empty() && self.sink.takes_voxels(&span);
                     // Labels were looked at before; one that is no class does not count.
-                    let block =
-                        self.source.block_of(lanes, stage, &run, i, &mut FirstBad::default(), by_voxels || takes_apart);
-                    let e = &mut e[..classes];
+                    let bad = &mut FirstBad::default();
+                    let block = self.source.block_of(lanes, stage, &run, next, bad, by_voxels || takes_apart);
                     let staged = if block.counted == 0 || silent {
                         // SAFETY: the tile is this thread's alone, so are its voxels.
-                        let mut target = unsafe { self.sink.block::<R, R>(out, &span, by_voxels) };
+                        let mut target = unsafe { self.sink.block::<R, R>(out, &span, 1, by_voxels) };
                         for class in 0..classes {
                             for vector in 0..VECTORS {
                                 target.put(lanes, class, vector, lanes.splat(R::ZERO));
@@ -109,31 +109,32 @@ impl<R: Real> PullbackPass<'_, R> {
                         }
                         target.is_staged()
                     } else {
-                        with_rows!(block.logits, R, rows => {
-                            // SAFETY: as above.
-                            let mut target = unsafe { self.block_for(rows, out, &span, by_voxels) };
-                            match (CLASSES, GROUP, block.truth, block.weights) {
-                                (2, _, gather::Truth::Labels(Channels::Bytes(labels)), _) => {
-                                    pull_back_in_registers::<L, _, GROUP, 2, GROUP>(lanes, rows, labels, slopes, &mut target);
+                        with_rows!(block.logits, R, logits => {
+                            // SAFETY: as above, of all blocks that the run has left.
+                            let mut target = unsafe { self.block_for(logits, out, &span, run.len() - next, by_voxels) };
+                            match block.truth {
+                                gather::Truth::Labels(Channels::Bytes(labels)) => {
+                                    let labels = labels.at_most(target.blocks());
+                                    next += labels.blocks.len() - 1;
+                                    let (e, target) = (&mut e[..], &mut target);
+                                    lanes.call::<_, GROUP>(PullBackLabels::<_, _, A, CLASSES> {
+                                        logits, labels, e, slopes, target, activation: PhantomData,
+                                    });
                                 }
-                                (4, 2, gather::Truth::Labels(Channels::Bytes(labels)), _) if rows.is_interleaved() => {
-                                    pull_back_in_registers::<L, _, GROUP, 4, 1>(lanes, rows, labels, slopes, &mut target);
-                                }
-                                (4, 4, gather::Truth::Labels(Channels::Bytes(labels)), _) => {
-                                    pull_back_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, slopes, &mut target);
-                                }
-                                (_, _, truth, weights) => {
-                                    A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
+                                truth => {
+                                    let e = &mut e[..classes];
+                                    A::activate::<L, _, GROUP, CLASSES>(lanes, logits, e, &mut r);
+                                    let probabilities = Probabilities { e, r: &r };
                                     match truth {
                                         gather::Truth::Labels(labels) => {
                                             let channels = labels.row(lanes, &mut channels);
-                                            pull_back::<L, A, _, GROUP>(
-                                                lanes, e, &r, channels, weights, slopes, &mut target,
+                                            pull_back::<L, A, _, _, GROUP>(
+                                                lanes, probabilities, channels, block.weights, slopes, &mut target, None,
                                             );
                                         }
                                         gather::Truth::Dense(truth) => {
-                                            pull_back::<L, A, _, GROUP>(
-                                                lanes, e, &r, truth, weights, slopes, &mut target,
+                                            pull_back::<L, A, _, _, GROUP>(
+                                                lanes, probabilities, truth, block.weights, slopes, &mut target, None,
                                             );
                                         }
                                     }
@@ -146,6 +147,7 @@ impl<R: Real> PullbackPass<'_, R> {
                         // SAFETY: as above.
                         unsafe { self.sink.store(lanes, out, &span) };
                     }
+                    next += 1;
                 }
             }
             // SAFETY: as above.
@@ -154,7 +156,7 @@ impl<R: Real> PullbackPass<'_, R> {
         lanes.fence();
     }
 
-    /// The block of the gradient where logits of this type are read: of the same type it is written in place.
+    /// The blocks of the gradient where logits of this type are read: of the same type they are written in place.
     ///
     /// # Safety
     /// As [`Sink::block`].
@@ -164,10 +166,11 @@ impl<R: Real> PullbackPass<'_, R> {
         _: Rows<'_, E>,
         out: &'s mut SinkStage<R>,
         span: &Span,
+        blocks: usize,
         by_voxels: bool,
     ) -> SinkBlock<'s, R, E> {
         // SAFETY: the caller's promise.
-        unsafe { self.sink.block(out, span, by_voxels) }
+        unsafe { self.sink.block(out, span, blocks, by_voxels) }
     }
 }
 
@@ -183,16 +186,81 @@ fn weigh<L: Lanes>(lanes: L, weights: Option<&Row<L::R>>, vector: usize, g: L::F
     }
 }
 
+/// The gradient of blocks of labels in which every voxel counts alike.
+struct PullBackLabels<'s, 't, R, E, A, const CLASSES: usize> {
+    /// Of the first block.
+    logits: Rows<'s, E>,
+    labels: LabelBlocks<'s>,
+    /// Room for two blocks.
+    e: &'s mut [Row<R>],
+    slopes: &'s [Slope<R>],
+    /// The first block.
+    target: &'s mut SinkBlock<'t, R, E>,
+    activation: PhantomData<A>,
+}
+
+impl<R: Real, E: Output, A: Activate, const CLASSES: usize> Kernel for PullBackLabels<'_, '_, R, E, A, CLASSES> {
+    type R = R;
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
+        let Self { logits, labels, e, slopes, target, .. } = self;
+        match (CLASSES, GROUP) {
+            (2, _) => pull_back_in_registers::<L, E, GROUP, 2, GROUP>(lanes, logits, labels, slopes, target),
+            (4, 2) if logits.is_interleaved() => {
+                pull_back_in_registers::<L, E, GROUP, 4, 1>(lanes, logits, labels, slopes, target);
+            }
+            (4, 4) => pull_back_in_registers::<L, E, GROUP, 4, 2>(lanes, logits, labels, slopes, target),
+            _ => {
+                let user = LabelGradient::<_, _, A, GROUP> {
+                    labels,
+                    channels: Row([0; BLOCK]),
+                    slopes,
+                    target,
+                    activation: PhantomData,
+                };
+                for_each_block::<L, E, A, _, GROUP, CLASSES>(lanes, logits, labels.blocks.len(), e, user);
+            }
+        }
+    }
+}
+
+/// The gradient of blocks of labels, block by block.
+struct LabelGradient<'s, 't, R, E, A, const GROUP: usize> {
+    labels: LabelBlocks<'s>,
+    /// Room.
+    channels: Row<i32>,
+    slopes: &'s [Slope<R>],
+    target: &'s mut SinkBlock<'t, R, E>,
+    activation: PhantomData<A>,
+}
+
+impl<L: Lanes, E: Output, A: Activate, const GROUP: usize> UseBlock<L, E> for LabelGradient<'_, '_, L::R, E, A, GROUP> {
+    #[inline(always)]
+    fn use_block(
+        &mut self,
+        lanes: L,
+        block: usize,
+        probabilities: Probabilities<'_, L::R>,
+        ahead: Option<Ahead<'_, L, E>>,
+    ) {
+        let channels = self.labels.get(block).row(lanes, &mut self.channels);
+        let target = &mut self.target.behind(block);
+        pull_back::<L, A, _, _, GROUP>(lanes, probabilities, channels, None, self.slopes, target, ahead);
+    }
+}
+
 /// The gradient of a block in which some voxels count.
 #[inline(always)]
-fn pull_back<L: Lanes, A: Activate, E: Output, const GROUP: usize>(
+fn pull_back<L: Lanes, A: Activate, E: Output, T: Truth<L::R>, const GROUP: usize>(
     lanes: L,
-    e: &[Row<L::R>],
-    r: &Row<L::R>,
-    truth: impl Truth<L::R>,
+    Probabilities { e, r }: Probabilities<'_, L::R>,
+    truth: T,
     weights: Option<&Row<L::R>>,
     slopes: &[Slope<L::R>],
     target: &mut SinkBlock<'_, L::R, E>,
+    mut ahead: Option<Ahead<'_, L, E>>,
 ) {
     if A::COUPLED {
         let mut means = Row([L::R::ZERO; BLOCK]);
@@ -202,12 +270,18 @@ fn pull_back<L: Lanes, A: Activate, E: Output, const GROUP: usize>(
                 for j in 0..GROUP {
                     let u = truth.slope(lanes, class, first + j, slope);
                     mean[j] = lanes.fma(lanes.load(e.vector(first + j)), u, mean[j]);
+                    if let Some(ahead) = &mut ahead {
+                        ahead.look(lanes, class, first + j);
+                    }
                 }
             }
             for j in 0..GROUP {
                 let mean = lanes.mul(mean[j], lanes.load(r.vector(first + j)));
                 lanes.store(means.vector_mut(first + j), mean);
             }
+        }
+        if let Some(ahead) = ahead {
+            ahead.finish(lanes);
         }
         // Whole rows one after the other: streaming stores to many planes want long runs.
         for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
@@ -239,16 +313,19 @@ fn pull_back<L: Lanes, A: Activate, E: Output, const GROUP: usize>(
 fn pull_back_in_registers<L: Lanes, E: Output, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
     lanes: L,
     logits: Rows<'_, E>,
-    labels: ByteLabels<'_>,
+    labels: LabelBlocks<'_>,
     slopes: &[Slope<L::R>],
     target: &mut SinkBlock<'_, L::R, E>,
 ) {
     let slopes = slopes.try_into().expect("the bucket is that of the number of classes");
-    let labels = ByteLabels { first: 0, ..labels };
-    if logits.is_interleaved() {
-        pull_back_voxels::<L, E, GROUP, CLASSES, COUNT, true>(lanes, logits, labels, slopes, target);
-    } else {
-        pull_back_voxels::<L, E, GROUP, CLASSES, COUNT, false>(lanes, logits, labels, slopes, target);
+    for block in 0..labels.blocks.len() {
+        let (logits, labels) = (logits.behind(block), ByteLabels { first: 0, ..labels.get(block) });
+        let target = &mut target.behind(block);
+        if logits.is_interleaved() {
+            pull_back_voxels::<L, E, GROUP, CLASSES, COUNT, true>(lanes, logits, labels, slopes, target);
+        } else {
+            pull_back_voxels::<L, E, GROUP, CLASSES, COUNT, false>(lanes, logits, labels, slopes, target);
+        }
     }
 }
 

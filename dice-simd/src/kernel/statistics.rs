@@ -4,17 +4,17 @@
 //! worst case for rounding, loses less than 4e-7 of it.
 
 use std::marker::PhantomData;
-use std::slice;
+use std::mem;
 use std::sync::Mutex;
 
 use dice_core::{Activation, NonFinite, Request, Statistics, Sum, accumulator};
 
-use super::activate::{self, Activate, softmax};
+use super::activate::{self, Activate, Ahead, Probabilities, UseBlock, for_each_block, softmax};
 use super::truth::Truth;
 use super::{Row, for_activation_and_classes, in_registers};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{self, Bad, ByteLabels, Channels, FirstBad, NotFinite, Rows, Source, with_rows};
+use crate::gather::{self, Bad, ByteLabels, Channels, FirstBad, LabelBlocks, NotFinite, Rows, Source, with_rows};
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
 use crate::scratch::{Scratch, fit};
@@ -140,7 +140,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, sums, table, .. } = &mut *scratch;
         self.source.fit(stage);
-        fit(e, classes, Row::default());
+        fit(e, 2 * classes, Row::default());
         let (mut r, mut channels) = (Row([R::ZERO; BLOCK]), Row([0; BLOCK]));
         let mut of_sample = SampleTable::new(table, classes, self.request);
         let mut bad = FirstBad::default();
@@ -151,29 +151,25 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
             let (mut spans, mut blocks) = (tile.spans(), 0);
             while let Some(run) = self.source.run(lanes, &tile, &mut spans, F32_BLOCKS - blocks % F32_BLOCKS) {
                 count_labels(lanes, run.labels, self.source.first(), sums, classes);
-                for i in 0..run.len() {
-                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad, by_voxels);
+                let mut next = 0;
+                while next < run.len() {
+                    let block = self.source.block_of(lanes, stage, &run, next, &mut bad, by_voxels);
+                    next += 1;
                     if block.counted == 0 {
                         continue;
                     }
-                    let e = &mut e[..classes];
                     match (block.truth, block.weights) {
                         (gather::Truth::Labels(Channels::Bytes(labels)), _) => {
+                            next += labels.blocks.len() - 1;
                             if run.labels.is_empty() {
-                                count_labels(lanes, slice::from_ref(labels.labels), labels.first, sums, classes);
+                                count_labels(lanes, labels.blocks, self.source.first(), sums, classes);
                             }
                             let sums = &mut sums.classes[..classes];
-                            with_rows!(block.logits, R, rows => match (CLASSES, GROUP) {
-                                (2, _) => add_in_registers::<L, _, GROUP, 2, VECTORS>(lanes, rows, labels, sums),
-                                (4, 2) if rows.is_interleaved() => {
-                                    add_in_registers::<L, _, GROUP, 4, 1>(lanes, rows, labels, sums);
-                                }
-                                (4, 4) => add_in_registers::<L, _, GROUP, 4, 2>(lanes, rows, labels, sums),
-                                _ => {
-                                    let channels = Channels::Bytes(labels).row(lanes, &mut channels);
-                                    A::activate::<L, _, GROUP>(lanes, rows, e, &mut r);
-                                    add_labels(lanes, e, &r, channels, sums);
-                                }
+                            let e = &mut e[..];
+                            with_rows!(block.logits, R, logits => {
+                                lanes.call::<_, GROUP>(AddLabels::<_, _, A, CLASSES> {
+                                    logits, labels, e, sums, activation: PhantomData,
+                                });
                             });
                         }
                         (gather::Truth::Labels(Channels::Row(channels)), None) => {
@@ -182,19 +178,22 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
                             for &channel in &channels.0 {
                                 sums[channel as usize].count += 1;
                             }
-                            with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP>(lanes, rows, e, &mut r));
-                            add_labels(lanes, e, &r, channels, sums);
+                            let e = &mut e[..classes];
+                            with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP, CLASSES>(lanes, rows, e, &mut r));
+                            add_labels::<L, R>(lanes, Probabilities { e, r: &r }, channels, sums, None);
                         }
                         (truth, weights) => {
+                            let e = &mut e[..classes];
                             let weights = weights.expect("a block with a dense target has weights");
-                            with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP>(lanes, rows, e, &mut r));
+                            with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP, CLASSES>(lanes, rows, e, &mut r));
+                            let probabilities = Probabilities { e, r: &r };
                             match truth {
                                 gather::Truth::Labels(labels) => {
                                     let channels = labels.row(lanes, &mut channels);
-                                    add_weighted(lanes, e, &r, channels, weights, sums, classes);
+                                    add_weighted(lanes, probabilities, channels, weights, sums, classes);
                                 }
                                 gather::Truth::Dense(target) => {
-                                    add_weighted(lanes, e, &r, target, weights, sums, classes);
+                                    add_weighted(lanes, probabilities, target, weights, sums, classes);
                                 }
                             }
                         }
@@ -240,22 +239,89 @@ fn count_labels<L: Lanes>(lanes: L, blocks: &[[u8; BLOCK]], first: i32, sums: &m
     }
 }
 
-/// Adds a block of labels in which every voxel counts alike, class by class; p = e · r.
+/// Adds blocks of labels in which every voxel counts alike.
+struct AddLabels<'s, R, E, A, const CLASSES: usize> {
+    /// Of the first block.
+    logits: Rows<'s, E>,
+    labels: LabelBlocks<'s>,
+    /// Room for two blocks.
+    e: &'s mut [Row<R>],
+    sums: &'s mut [ClassSums<R>],
+    activation: PhantomData<A>,
+}
+
+impl<R: Real, E: Element, A: Activate, const CLASSES: usize> Kernel for AddLabels<'_, R, E, A, CLASSES> {
+    type R = R;
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
+        let Self { logits, labels, e, sums, .. } = self;
+        match (CLASSES, GROUP) {
+            (2, _) => add_in_registers::<L, E, GROUP, 2, VECTORS>(lanes, logits, labels, sums),
+            (4, 2) if logits.is_interleaved() => add_in_registers::<L, E, GROUP, 4, 1>(lanes, logits, labels, sums),
+            (4, 4) => add_in_registers::<L, E, GROUP, 4, 2>(lanes, logits, labels, sums),
+            _ => {
+                let user = LabelSums { labels, channels: Row([0; BLOCK]), sums };
+                for_each_block::<L, E, A, _, GROUP, CLASSES>(lanes, logits, labels.blocks.len(), e, user);
+            }
+        }
+    }
+}
+
+/// The sums of blocks of labels.
+struct LabelSums<'s, R> {
+    labels: LabelBlocks<'s>,
+    /// Room.
+    channels: Row<i32>,
+    sums: &'s mut [ClassSums<R>],
+}
+
+impl<L: Lanes, E: Element> UseBlock<L, E> for LabelSums<'_, L::R> {
+    #[inline(always)]
+    fn use_block(
+        &mut self,
+        lanes: L,
+        block: usize,
+        probabilities: Probabilities<'_, L::R>,
+        ahead: Option<Ahead<'_, L, E>>,
+    ) {
+        let channels = self.labels.get(block).row(lanes, &mut self.channels);
+        add_labels(lanes, probabilities, channels, self.sums, ahead);
+    }
+}
+
+/// Adds a block of labels in which every voxel counts alike, class by class.
 #[inline(always)]
-fn add_labels<L: Lanes>(lanes: L, e: &[Row<L::R>], r: &Row<L::R>, channels: &Row<i32>, sums: &mut [ClassSums<L::R>]) {
+fn add_labels<L: Lanes, E: Element>(
+    lanes: L,
+    Probabilities { e, r }: Probabilities<'_, L::R>,
+    channels: &Row<i32>,
+    sums: &mut [ClassSums<L::R>],
+    mut ahead: Option<Ahead<'_, L, E>>,
+) {
+    let zero = lanes.splat(L::R::ZERO);
     for (class, (e, sums)) in e.iter().zip(sums).enumerate() {
-        let class = lanes.splat_i(class as i32);
-        let p = lanes.mul(lanes.load(e.vector(0)), lanes.load(r.vector(0)));
-        let mut prediction = p;
-        let mut intersection = lanes.keep(lanes.eq(lanes.load_i(channels.vector(0)), class), p);
-        for j in 1..VECTORS {
+        let (mut prediction, mut intersection) = (zero, zero);
+        for j in 0..VECTORS {
             let (e, r) = (lanes.load(e.vector(j)), lanes.load(r.vector(j)));
-            let is_class = lanes.eq(lanes.load_i(channels.vector(j)), class);
-            prediction = lanes.fma(e, r, prediction);
-            intersection = lanes.fma_where(is_class, e, r, intersection);
+            let is_class = lanes.eq(lanes.load_i(channels.vector(j)), lanes.splat_i(class as i32));
+            if j == 0 {
+                prediction = lanes.mul(e, r);
+                intersection = lanes.keep(is_class, prediction);
+            } else {
+                prediction = lanes.fma(e, r, prediction);
+                intersection = lanes.fma_where(is_class, e, r, intersection);
+            }
+            if let Some(ahead) = &mut ahead {
+                ahead.look(lanes, class, j);
+            }
         }
         sums.prediction.add(lanes, prediction);
         sums.intersection.add(lanes, intersection);
+    }
+    if let Some(ahead) = ahead {
+        ahead.finish(lanes);
     }
 }
 
@@ -264,15 +330,17 @@ fn add_labels<L: Lanes>(lanes: L, e: &[Row<L::R>], r: &Row<L::R>, channels: &Row
 fn add_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
     lanes: L,
     logits: Rows<'_, E>,
-    labels: ByteLabels<'_>,
+    labels: LabelBlocks<'_>,
     sums: &mut [ClassSums<L::R>],
 ) {
-    let sums = sums.try_into().expect("the bucket is that of the number of classes");
-    let labels = ByteLabels { first: 0, ..labels };
-    if logits.is_interleaved() {
-        add_voxels::<L, E, GROUP, CLASSES, COUNT, true>(lanes, logits, labels, sums);
-    } else {
-        add_voxels::<L, E, GROUP, CLASSES, COUNT, false>(lanes, logits, labels, sums);
+    let sums: &mut [_; CLASSES] = sums.try_into().expect("the bucket is that of the number of classes");
+    for block in 0..labels.blocks.len() {
+        let (logits, labels) = (logits.behind(block), ByteLabels { first: 0, ..labels.get(block) });
+        if logits.is_interleaved() {
+            add_voxels::<L, E, GROUP, CLASSES, COUNT, true>(lanes, logits, labels, sums);
+        } else {
+            add_voxels::<L, E, GROUP, CLASSES, COUNT, false>(lanes, logits, labels, sums);
+        }
     }
 }
 
@@ -314,8 +382,7 @@ fn add_voxels<
 #[inline(always)]
 fn add_weighted<L: Lanes>(
     lanes: L,
-    e: &[Row<L::R>],
-    r: &Row<L::R>,
+    Probabilities { e, r }: Probabilities<'_, L::R>,
     truth: impl Truth<L::R>,
     weights: &Row<L::R>,
     sums: &mut TileSums<L::R>,
@@ -393,7 +460,7 @@ impl<'s> SampleTable<'s> {
 
     /// Adds the table to the shared one and clears it.
     fn publish(&mut self, found: &Mutex<Found<'_>>) {
-        if !std::mem::take(&mut self.used) {
+        if !mem::take(&mut self.used) {
             return;
         }
         let mut found = found.lock().expect("no thread panics while it holds the table");

@@ -48,8 +48,8 @@ pub(crate) trait Lanes: Copy {
     type M: Copy;
 
     /// Runs a kernel as a function of its own, compiled for the instruction set: for what must not be repeated in every kernel
-    /// that calls it.
-    fn call<K: Kernel<R = Self::R>>(self, kernel: K) -> K::Output;
+    /// that calls it, and for the loops in which the time is spent, which so have all registers.
+    fn call<K: Kernel<R = Self::R>, const GROUP: usize>(self, kernel: K) -> K::Output;
 
     fn splat(self, x: Self::R) -> Self::F;
     /// x, which the compiler must have at hand here. Between the steps of several computations that do not depend on each

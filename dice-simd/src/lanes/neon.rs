@@ -50,8 +50,8 @@ macro_rules! arithmetic {
         bytes_as_truth_values!();
 
         #[inline(always)]
-        fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
-            self.enter::<K, 1>(kernel)
+        fn call<K: Kernel<R = $real>, const GROUP: usize>(self, kernel: K) -> K::Output {
+            self.enter::<K, GROUP>(kernel)
         }
 
         #[inline(always)]

@@ -35,8 +35,8 @@ macro_rules! portable_lanes {
             bytes_as_truth_values!();
 
             #[inline(never)]
-            fn call<K: Kernel<R = $real>>(self, kernel: K) -> K::Output {
-                kernel.run::<_, 1>(self)
+            fn call<K: Kernel<R = $real>, const GROUP: usize>(self, kernel: K) -> K::Output {
+                kernel.run::<_, GROUP>(self)
             }
 
             #[inline(always)]

@@ -26,8 +26,8 @@ impl<R: Real> Lanes for Scalar<R> {
     bytes_as_truth_values!();
 
     #[inline(never)]
-    fn call<K: Kernel<R = R>>(self, kernel: K) -> K::Output {
-        kernel.run::<_, 1>(self)
+    fn call<K: Kernel<R = R>, const GROUP: usize>(self, kernel: K) -> K::Output {
+        kernel.run::<_, GROUP>(self)
     }
 
     #[inline(always)]
