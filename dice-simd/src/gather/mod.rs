@@ -272,7 +272,7 @@ impl<'a> Source<'a> {
         bad: &mut FirstBad<Bad>,
         by_voxels: bool,
     ) -> Block<'s, L::R> {
-        let (span, mut blocks) = (run.span(block), &run.labels[block.min(run.labels.len())..]);
+        let (span, mut blocks) = (run.span(block), &run.labels[block..]);
         if blocks.is_empty() {
             return self.block(lanes, stage, &span, bad);
         }

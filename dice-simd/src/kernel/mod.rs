@@ -9,6 +9,7 @@
 //! weights or none) is decided once per block.
 
 mod activate;
+mod blocks;
 mod confusion;
 mod exp;
 mod labels;

@@ -8,12 +8,13 @@ use std::mem;
 
 use dice_core::{Activation, Cotangent, Sum};
 
-use super::activate::{self, Activate, Ahead, Probabilities, UseBlock, for_each_block, softmax};
+use super::activate::{self, Activate, Ahead, Probabilities, softmax};
+use super::blocks::{PlainBlocks, UseBlock};
 use super::truth::Truth;
 use super::{Row, for_activation_and_classes, in_registers};
 use crate::dispatch::Kernel;
 use crate::element::Output;
-use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, LabelBlocks, Rows, Source, with_rows};
+use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, Rows, Source, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::scatter::{Sink, SinkBlock, SinkStage};
@@ -76,7 +77,7 @@ impl<R: Real> PullbackPass<'_, R> {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
         let alike = mem::discriminant(&self.source.elements()) == mem::discriminant(&self.sink.elements());
         let in_registers = self.source.is_interleaved() && alike && L::TRANSPOSES && in_registers::<GROUP, CLASSES>();
-        let takes_apart = L::TRANSPOSES && A::TAKES_APART && CLASSES == 0 && classes > 3;
+        let takes_apart = L::TRANSPOSES && A::IN_TWO_STEPS && CLASSES == 0 && classes > 3;
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
         self.source.fit(stage);
@@ -116,10 +117,9 @@ impl<R: Real> PullbackPass<'_, R> {
                                 gather::Truth::Labels(Channels::Bytes(labels)) => {
                                     let labels = labels.at_most(target.blocks());
                                     next += labels.blocks.len() - 1;
-                                    let (e, target) = (&mut e[..], &mut target);
-                                    lanes.call::<_, GROUP>(PullBackLabels::<_, _, A, CLASSES> {
-                                        logits, labels, e, slopes, target, activation: PhantomData,
-                                    });
+                                    let user = PullBackLabels { slopes, target: &mut target, activation: PhantomData::<A> };
+                                    let room = &mut e[..];
+                                    lanes.call::<_, GROUP>(PlainBlocks::<_, _, A, _, CLASSES>::new(logits, labels, room, user));
                                 }
                                 truth => {
                                     let e = &mut e[..classes];
@@ -187,67 +187,60 @@ fn weigh<L: Lanes>(lanes: L, weights: Option<&Row<L::R>>, vector: usize, g: L::F
 }
 
 /// The gradient of blocks of labels in which every voxel counts alike.
-struct PullBackLabels<'s, 't, R, E, A, const CLASSES: usize> {
-    /// Of the first block.
-    logits: Rows<'s, E>,
-    labels: LabelBlocks<'s>,
-    /// Room for two blocks.
-    e: &'s mut [Row<R>],
+struct PullBackLabels<'s, 't, R, E, A> {
     slopes: &'s [Slope<R>],
     /// The first block.
     target: &'s mut SinkBlock<'t, R, E>,
     activation: PhantomData<A>,
 }
 
-impl<R: Real, E: Output, A: Activate, const CLASSES: usize> Kernel for PullBackLabels<'_, '_, R, E, A, CLASSES> {
-    type R = R;
-    type Output = ();
-
+impl<R: Real, E: Output, A: Activate> UseBlock<R, E> for PullBackLabels<'_, '_, R, E, A> {
     #[inline(always)]
-    fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
-        let Self { logits, labels, e, slopes, target, .. } = self;
-        match (CLASSES, GROUP) {
-            (2, _) => pull_back_in_registers::<L, E, GROUP, 2, GROUP>(lanes, logits, labels, slopes, target),
-            (4, 2) if logits.is_interleaved() => {
-                pull_back_in_registers::<L, E, GROUP, 4, 1>(lanes, logits, labels, slopes, target);
-            }
-            (4, 4) => pull_back_in_registers::<L, E, GROUP, 4, 2>(lanes, logits, labels, slopes, target),
-            _ => {
-                let user = LabelGradient::<_, _, A, GROUP> {
-                    labels,
-                    channels: Row([0; BLOCK]),
-                    slopes,
-                    target,
-                    activation: PhantomData,
-                };
-                for_each_block::<L, E, A, _, GROUP, CLASSES>(lanes, logits, labels.blocks.len(), e, user);
-            }
-        }
-    }
-}
-
-/// The gradient of blocks of labels, block by block.
-struct LabelGradient<'s, 't, R, E, A, const GROUP: usize> {
-    labels: LabelBlocks<'s>,
-    /// Room.
-    channels: Row<i32>,
-    slopes: &'s [Slope<R>],
-    target: &'s mut SinkBlock<'t, R, E>,
-    activation: PhantomData<A>,
-}
-
-impl<L: Lanes, E: Output, A: Activate, const GROUP: usize> UseBlock<L, E> for LabelGradient<'_, '_, L::R, E, A, GROUP> {
-    #[inline(always)]
-    fn use_block(
+    fn use_block<L: Lanes<R = R>, const GROUP: usize>(
         &mut self,
         lanes: L,
         block: usize,
-        probabilities: Probabilities<'_, L::R>,
+        probabilities: Probabilities<'_, R>,
+        channels: &Row<i32>,
         ahead: Option<Ahead<'_, L, E>>,
     ) {
-        let channels = self.labels.get(block).row(lanes, &mut self.channels);
         let target = &mut self.target.behind(block);
         pull_back::<L, A, _, _, GROUP>(lanes, probabilities, channels, None, self.slopes, target, ahead);
+    }
+
+    #[inline(always)]
+    fn use_voxels<
+        L: Lanes<R = R>,
+        const GROUP: usize,
+        const CLASSES: usize,
+        const COUNT: usize,
+        const INTERLEAVED: bool,
+    >(
+        &mut self,
+        lanes: L,
+        block: usize,
+        logits: Rows<'_, E>,
+        labels: ByteLabels<'_>,
+    ) {
+        let slopes: &[_; CLASSES] = self.slopes.try_into().expect("the bucket is that of the number of classes");
+        let target = &mut self.target.behind(block);
+        for first in (0..VECTORS).step_by(COUNT) {
+            let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT, INTERLEAVED>(lanes, logits, first);
+            let mut gradient = [[lanes.splat(R::ZERO); COUNT]; CLASSES];
+            for (j, (e, r)) in probabilities.into_iter().enumerate() {
+                let mut mean = lanes.splat(R::ZERO);
+                for class in 0..CLASSES {
+                    let u = labels.slope(lanes, class, first + j, slopes[class]);
+                    mean = lanes.fma(e[class], u, mean);
+                }
+                let mean = lanes.mul(mean, r);
+                for class in 0..CLASSES {
+                    let u = labels.slope(lanes, class, first + j, slopes[class]);
+                    gradient[class][j] = lanes.mul(lanes.mul(e[class], r), lanes.sub(u, mean));
+                }
+            }
+            target.put_voxels::<L, COUNT, CLASSES, INTERLEAVED>(lanes, first, gradient);
+        }
     }
 }
 
@@ -305,60 +298,5 @@ fn pull_back<L: Lanes, A: Activate, E: Output, T: Truth<L::R>, const GROUP: usiz
                 target.put(lanes, class, j, weigh(lanes, weights, j, g));
             }
         }
-    }
-}
-
-/// As [`pull_back`], of a softmax over few classes, labels, and no weights. The logits and the target may be interleaved, both.
-#[inline(always)]
-fn pull_back_in_registers<L: Lanes, E: Output, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
-    lanes: L,
-    logits: Rows<'_, E>,
-    labels: LabelBlocks<'_>,
-    slopes: &[Slope<L::R>],
-    target: &mut SinkBlock<'_, L::R, E>,
-) {
-    let slopes = slopes.try_into().expect("the bucket is that of the number of classes");
-    for block in 0..labels.blocks.len() {
-        let (logits, labels) = (logits.behind(block), ByteLabels { first: 0, ..labels.get(block) });
-        let target = &mut target.behind(block);
-        if logits.is_interleaved() {
-            pull_back_voxels::<L, E, GROUP, CLASSES, COUNT, true>(lanes, logits, labels, slopes, target);
-        } else {
-            pull_back_voxels::<L, E, GROUP, CLASSES, COUNT, false>(lanes, logits, labels, slopes, target);
-        }
-    }
-}
-
-#[inline(always)]
-fn pull_back_voxels<
-    L: Lanes,
-    E: Output,
-    const GROUP: usize,
-    const CLASSES: usize,
-    const COUNT: usize,
-    const INTERLEAVED: bool,
->(
-    lanes: L,
-    logits: Rows<'_, E>,
-    labels: ByteLabels<'_>,
-    slopes: &[Slope<L::R>; CLASSES],
-    target: &mut SinkBlock<'_, L::R, E>,
-) {
-    for first in (0..VECTORS).step_by(COUNT) {
-        let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT, INTERLEAVED>(lanes, logits, first);
-        let mut gradient = [[lanes.splat(L::R::ZERO); COUNT]; CLASSES];
-        for (j, (e, r)) in probabilities.into_iter().enumerate() {
-            let mut mean = lanes.splat(L::R::ZERO);
-            for class in 0..CLASSES {
-                let u = labels.slope(lanes, class, first + j, slopes[class]);
-                mean = lanes.fma(e[class], u, mean);
-            }
-            let mean = lanes.mul(mean, r);
-            for class in 0..CLASSES {
-                let u = labels.slope(lanes, class, first + j, slopes[class]);
-                gradient[class][j] = lanes.mul(lanes.mul(e[class], r), lanes.sub(u, mean));
-            }
-        }
-        target.put_voxels::<L, COUNT, CLASSES, INTERLEAVED>(lanes, first, gradient);
     }
 }

@@ -9,12 +9,13 @@ use std::sync::Mutex;
 
 use dice_core::{Activation, NonFinite, Request, Statistics, Sum, accumulator};
 
-use super::activate::{self, Activate, Ahead, Probabilities, UseBlock, for_each_block, softmax};
+use super::activate::{self, Activate, Ahead, Probabilities, softmax};
+use super::blocks::{PlainBlocks, UseBlock};
 use super::truth::Truth;
 use super::{Row, for_activation_and_classes, in_registers};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{self, Bad, ByteLabels, Channels, FirstBad, LabelBlocks, NotFinite, Rows, Source, with_rows};
+use crate::gather::{self, Bad, ByteLabels, Channels, FirstBad, NotFinite, Rows, Source, with_rows};
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
 use crate::scratch::{Scratch, fit};
@@ -136,7 +137,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
-        let by_voxels = L::TRANSPOSES && (in_registers::<GROUP, CLASSES>() || A::TAKES_APART && classes > 3);
+        let by_voxels = L::TRANSPOSES && (in_registers::<GROUP, CLASSES>() || A::IN_TWO_STEPS && classes > 3);
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, sums, table, .. } = &mut *scratch;
         self.source.fit(stage);
@@ -164,12 +165,10 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
                             if run.labels.is_empty() {
                                 count_labels(lanes, labels.blocks, self.source.first(), sums, classes);
                             }
-                            let sums = &mut sums.classes[..classes];
-                            let e = &mut e[..];
+                            let room = &mut e[..];
                             with_rows!(block.logits, R, logits => {
-                                lanes.call::<_, GROUP>(AddLabels::<_, _, A, CLASSES> {
-                                    logits, labels, e, sums, activation: PhantomData,
-                                });
+                                let user = AddLabels { sums: &mut sums.classes[..classes] };
+                                lanes.call::<_, GROUP>(PlainBlocks::<_, _, A, _, CLASSES>::new(logits, labels, room, user));
                             });
                         }
                         (gather::Truth::Labels(Channels::Row(channels)), None) => {
@@ -240,54 +239,57 @@ fn count_labels<L: Lanes>(lanes: L, blocks: &[[u8; BLOCK]], first: i32, sums: &m
 }
 
 /// Adds blocks of labels in which every voxel counts alike.
-struct AddLabels<'s, R, E, A, const CLASSES: usize> {
-    /// Of the first block.
-    logits: Rows<'s, E>,
-    labels: LabelBlocks<'s>,
-    /// Room for two blocks.
-    e: &'s mut [Row<R>],
-    sums: &'s mut [ClassSums<R>],
-    activation: PhantomData<A>,
-}
-
-impl<R: Real, E: Element, A: Activate, const CLASSES: usize> Kernel for AddLabels<'_, R, E, A, CLASSES> {
-    type R = R;
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
-        let Self { logits, labels, e, sums, .. } = self;
-        match (CLASSES, GROUP) {
-            (2, _) => add_in_registers::<L, E, GROUP, 2, VECTORS>(lanes, logits, labels, sums),
-            (4, 2) if logits.is_interleaved() => add_in_registers::<L, E, GROUP, 4, 1>(lanes, logits, labels, sums),
-            (4, 4) => add_in_registers::<L, E, GROUP, 4, 2>(lanes, logits, labels, sums),
-            _ => {
-                let user = LabelSums { labels, channels: Row([0; BLOCK]), sums };
-                for_each_block::<L, E, A, _, GROUP, CLASSES>(lanes, logits, labels.blocks.len(), e, user);
-            }
-        }
-    }
-}
-
-/// The sums of blocks of labels.
-struct LabelSums<'s, R> {
-    labels: LabelBlocks<'s>,
-    /// Room.
-    channels: Row<i32>,
+struct AddLabels<'s, R> {
     sums: &'s mut [ClassSums<R>],
 }
 
-impl<L: Lanes, E: Element> UseBlock<L, E> for LabelSums<'_, L::R> {
+impl<R: Real, E: Element> UseBlock<R, E> for AddLabels<'_, R> {
     #[inline(always)]
-    fn use_block(
+    fn use_block<L: Lanes<R = R>, const GROUP: usize>(
         &mut self,
         lanes: L,
-        block: usize,
-        probabilities: Probabilities<'_, L::R>,
+        _: usize,
+        probabilities: Probabilities<'_, R>,
+        channels: &Row<i32>,
         ahead: Option<Ahead<'_, L, E>>,
     ) {
-        let channels = self.labels.get(block).row(lanes, &mut self.channels);
         add_labels(lanes, probabilities, channels, self.sums, ahead);
+    }
+
+    #[inline(always)]
+    fn use_voxels<
+        L: Lanes<R = R>,
+        const GROUP: usize,
+        const CLASSES: usize,
+        const COUNT: usize,
+        const INTERLEAVED: bool,
+    >(
+        &mut self,
+        lanes: L,
+        _: usize,
+        logits: Rows<'_, E>,
+        labels: ByteLabels<'_>,
+    ) {
+        let sums: &mut [_; CLASSES] =
+            (&mut *self.sums).try_into().expect("the bucket is that of the number of classes");
+        let zero = lanes.splat(R::ZERO);
+        let mut prediction = [zero; CLASSES];
+        let mut intersection = [zero; CLASSES];
+        for first in (0..VECTORS).step_by(COUNT) {
+            let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT, INTERLEAVED>(lanes, logits, first);
+            for (j, (e, r)) in probabilities.into_iter().enumerate() {
+                let channel = labels.load(lanes, first + j);
+                for class in 0..CLASSES {
+                    let is_class = lanes.eq(channel, lanes.splat_i(class as i32));
+                    prediction[class] = lanes.fma(e[class], r, prediction[class]);
+                    intersection[class] = lanes.fma_where(is_class, e[class], r, intersection[class]);
+                }
+            }
+        }
+        for (class, sums) in sums.iter_mut().enumerate() {
+            sums.prediction.add(lanes, prediction[class]);
+            sums.intersection.add(lanes, intersection[class]);
+        }
     }
 }
 
@@ -322,59 +324,6 @@ fn add_labels<L: Lanes, E: Element>(
     }
     if let Some(ahead) = ahead {
         ahead.finish(lanes);
-    }
-}
-
-/// As [`add_labels`], of a softmax over few classes, whose logits may be interleaved.
-#[inline(always)]
-fn add_in_registers<L: Lanes, E: Element, const GROUP: usize, const CLASSES: usize, const COUNT: usize>(
-    lanes: L,
-    logits: Rows<'_, E>,
-    labels: LabelBlocks<'_>,
-    sums: &mut [ClassSums<L::R>],
-) {
-    let sums: &mut [_; CLASSES] = sums.try_into().expect("the bucket is that of the number of classes");
-    for block in 0..labels.blocks.len() {
-        let (logits, labels) = (logits.behind(block), ByteLabels { first: 0, ..labels.get(block) });
-        if logits.is_interleaved() {
-            add_voxels::<L, E, GROUP, CLASSES, COUNT, true>(lanes, logits, labels, sums);
-        } else {
-            add_voxels::<L, E, GROUP, CLASSES, COUNT, false>(lanes, logits, labels, sums);
-        }
-    }
-}
-
-#[inline(always)]
-fn add_voxels<
-    L: Lanes,
-    E: Element,
-    const GROUP: usize,
-    const CLASSES: usize,
-    const COUNT: usize,
-    const INTERLEAVED: bool,
->(
-    lanes: L,
-    logits: Rows<'_, E>,
-    labels: ByteLabels<'_>,
-    sums: &mut [ClassSums<L::R>; CLASSES],
-) {
-    let zero = lanes.splat(L::R::ZERO);
-    let mut prediction = [zero; CLASSES];
-    let mut intersection = [zero; CLASSES];
-    for first in (0..VECTORS).step_by(COUNT) {
-        let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT, INTERLEAVED>(lanes, logits, first);
-        for (j, (e, r)) in probabilities.into_iter().enumerate() {
-            let channel = labels.load(lanes, first + j);
-            for class in 0..CLASSES {
-                let is_class = lanes.eq(channel, lanes.splat_i(class as i32));
-                prediction[class] = lanes.fma(e[class], r, prediction[class]);
-                intersection[class] = lanes.fma_where(is_class, e[class], r, intersection[class]);
-            }
-        }
-    }
-    for (class, sums) in sums.iter_mut().enumerate() {
-        sums.prediction.add(lanes, prediction[class]);
-        sums.intersection.add(lanes, intersection[class]);
     }
 }
 
