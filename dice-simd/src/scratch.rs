@@ -7,7 +7,7 @@ use std::thread::LocalKey;
 use dice_core::Statistics;
 
 use crate::gather::Stage;
-use crate::kernel::{Counts, Row, Slope, TileSums};
+use crate::kernel::{Counts, Pairs, Row, Slope, TileSums};
 use crate::real::Real;
 use crate::scatter::SinkStage;
 
@@ -20,6 +20,7 @@ pub(crate) struct Scratch<R> {
     pub(crate) sums: TileSums<R>,
     pub(crate) table: Statistics,
     pub(crate) counts: Counts,
+    pub(crate) pairs: Pairs,
     pub(crate) slopes: Vec<Slope<R>>,
     pub(crate) sink: SinkStage<R>,
 }

@@ -56,6 +56,14 @@ pub(crate) struct Tile {
     offset: usize,
 }
 
+/// The blocks of a tile.
+#[derive(Debug)]
+pub(crate) struct Spans {
+    tile: Tile,
+    /// Where the next block begins, counted in the whole volume.
+    next: usize,
+}
+
 /// The voxels of a tile that lie in one block.
 #[derive(Debug, Clone)]
 pub(crate) struct Span {
@@ -128,20 +136,39 @@ impl Iterator for Claims<'_> {
 }
 
 impl Tile {
-    /// The whole blocks of the tile from a span on.
-    #[inline(always)]
-    pub(crate) fn whole_blocks(&self, span: &Span) -> usize {
-        (self.voxels.end - self.offset - span.voxel) / BLOCK
-    }
-
     /// The tile block by block.
     #[inline(always)]
-    pub(crate) fn spans(&self) -> impl Iterator<Item = Span> + use<> {
-        let Self { sample, voxels: Range { start, end }, offset } = self.clone();
-        (start / BLOCK * BLOCK..end).step_by(BLOCK).map(move |first| {
-            let inside = start.saturating_sub(first)..(end - first).min(BLOCK);
-            Span { sample, voxel: first + inside.start - offset, inside }
-        })
+    pub(crate) fn spans(&self) -> Spans {
+        Spans { tile: self.clone(), next: self.voxels.start / BLOCK * BLOCK }
+    }
+}
+
+impl Spans {
+    /// The whole blocks from a span on.
+    #[inline(always)]
+    pub(crate) fn whole_blocks(&self, span: &Span) -> usize {
+        (self.tile.voxels.end - self.tile.offset - span.voxel) / BLOCK
+    }
+
+    /// Leaves out so many blocks.
+    #[inline(always)]
+    pub(crate) fn pass(&mut self, blocks: usize) {
+        self.next += blocks * BLOCK;
+    }
+}
+
+impl Iterator for Spans {
+    type Item = Span;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Span> {
+        let (first, Tile { sample, voxels: Range { start, end }, offset }) = (self.next, self.tile.clone());
+        if first >= end {
+            return None;
+        }
+        self.pass(1);
+        let inside = start.saturating_sub(first)..(end - first).min(BLOCK);
+        Some(Span { sample, voxel: first + inside.start - offset, inside })
     }
 }
 

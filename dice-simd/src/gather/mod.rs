@@ -16,7 +16,7 @@ use crate::element::{Element, Elements};
 use crate::kernel::Row;
 use crate::lanes::Lanes;
 use crate::real::Real;
-use crate::tile::{BLOCK, Span, Tile, VECTORS};
+use crate::tile::{BLOCK, Span, Spans, Tile, VECTORS};
 
 use planes::PlaneStage;
 pub(crate) use planes::{Logits, Planes, Rows, with_rows};
@@ -240,23 +240,15 @@ impl<'a> Source<'a> {
 
     /// The next blocks of a tile that can be looked at together, at most `most` ≥ 1.
     #[inline(always)]
-    pub(crate) fn run<L: Lanes>(
-        &self,
-        lanes: L,
-        tile: &Tile,
-        spans: &mut impl Iterator<Item = Span>,
-        most: usize,
-    ) -> Option<Run<'a>> {
+    pub(crate) fn run<L: Lanes>(&self, lanes: L, spans: &mut Spans, most: usize) -> Option<Run<'a>> {
         let span = spans.next()?;
         let plain = |blocks| self.voxels.plain_blocks(lanes, &span, blocks);
-        let labels = match tile.whole_blocks(&span).min(most) {
+        let labels = match spans.whole_blocks(&span).min(most) {
             0 => None,
             blocks => plain(blocks).or_else(|| plain(1)),
         };
         let labels = labels.unwrap_or_default();
-        for _ in 1..labels.len() {
-            spans.next();
-        }
+        spans.pass(labels.len().saturating_sub(1));
         Some(Run { span, labels })
     }
 

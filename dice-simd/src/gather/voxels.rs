@@ -87,14 +87,19 @@ impl<'a> Voxels<'a> {
         lanes.call::<_, 1>(ReadVoxels { voxels: self, channels, weights, span, bad })
     }
 
-    /// The labels of `blocks` whole blocks of bytes from a span on, in which every voxel has an allowed label and weight 1, at
-    /// the speed of memory. None if the blocks are not of that kind, or this cannot be told so easily.
+    /// The labels of `blocks` whole blocks of bytes from a span on, in which every voxel has weight 1 if its label is allowed.
+    /// None if the blocks are not of that kind, or this cannot be told so easily.
+    #[inline(always)]
+    pub(crate) fn byte_blocks(&self, span: &Span, blocks: usize) -> Option<&'a [[u8; BLOCK]]> {
+        let labels = self.labels.as_ref().filter(|_| self.unweighted)?.blocks(span, blocks)?;
+        let counted = self.ignored.is_none_or(|ignored| !labels.as_flattened().contains(&ignored));
+        counted.then_some(labels)
+    }
+
+    /// Such blocks of which every label is allowed, told at the speed of memory.
     #[inline(always)]
     pub(crate) fn plain_blocks<L: Lanes>(&self, lanes: L, span: &Span, blocks: usize) -> Option<&'a [[u8; BLOCK]]> {
-        let labels = self.labels.as_ref().filter(|_| self.unweighted)?.blocks(span, blocks)?;
-        let plain = all_within(lanes, labels, self.greatest)
-            && self.ignored.is_none_or(|ignored| !labels.as_flattened().contains(&ignored));
-        plain.then_some(labels)
+        self.byte_blocks(span, blocks).filter(|labels| all_within(lanes, labels, self.greatest))
     }
 
     /// The channels of such a block; false if it is another.
@@ -111,11 +116,9 @@ impl<'a> Voxels<'a> {
 /// Whether no label is greater than `greatest`.
 #[inline(always)]
 pub(crate) fn all_within<L: Lanes>(lanes: L, labels: &[[u8; BLOCK]], greatest: u8) -> bool {
-    let mut above = false;
-    for block in labels {
-        above |= lanes.any_above(block, greatest);
-    }
-    !above
+    let none = lanes.load_block(&[0; BLOCK]);
+    let highest = labels.iter().fold(none, |highest, block| lanes.max_bytes(highest, lanes.load_block(block)));
+    !lanes.any_above(highest, greatest)
 }
 
 /// Any block: see [`Voxels::read`].

@@ -6,12 +6,10 @@ use std::sync::Mutex;
 use dice_core::Confusion;
 
 use super::Row;
-use super::pairs::{Pairs, TOGETHER};
+use super::pairs::{Both, TOGETHER};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{
-    BLOCKS_TOGETHER, BYTE_CLASSES, Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, all_within, with_rows,
-};
+use crate::gather::{BLOCKS_TOGETHER, BYTE_CLASSES, Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, with_rows};
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 use crate::real::Real;
@@ -132,7 +130,7 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, '_, R> {
         for tile in self.tiles.claims() {
             counts.turn_to(tile.sample, self.found);
             let mut spans = tile.spans();
-            while let Some(run) = self.source.run(lanes, &tile, &mut spans, BLOCKS_TOGETHER) {
+            while let Some(run) = self.source.run(lanes, &mut spans, BLOCKS_TOGETHER) {
                 for i in 0..run.len() {
                     let block = self.source.block_of(lanes, stage, &run, i, &mut bad, false);
                     if block.counted == 0 {
@@ -172,29 +170,26 @@ impl Kernel for MapConfusionPass<'_, '_> {
         let (mut labels, mut prediction) = ([0; BLOCK], Row([0; BLOCK]));
         let grid = self.prediction.voxels();
         let mut scratch = Scratch::<f32>::of_thread();
-        let Scratch { counts, .. } = &mut *scratch;
+        let Scratch { counts, pairs, .. } = &mut *scratch;
         counts.clear(classes);
-        let mut pairs = Pairs::new(lanes, classes);
+        pairs.clear(lanes, classes);
         let mut bad = FirstBad::default();
         for tile in self.tiles.claims() {
             if counts.sample != tile.sample {
-                pairs.flush(&mut counts.counts);
+                pairs.flush(lanes, &mut counts.counts);
             }
             counts.turn_to(tile.sample, self.found);
             let mut spans = tile.spans();
             while let Some(span) = spans.next() {
-                let blocks = tile.whole_blocks(&span).min(TOGETHER);
+                let blocks = spans.whole_blocks(&span).min(TOGETHER);
                 if blocks > 0
                     && classes <= BYTE_CLASSES
-                    && let Some(truth) = self.voxels.plain_blocks(lanes, &span, blocks)
+                    && let Some(truth) = self.voxels.byte_blocks(&span, blocks)
                     && let Some(prediction) = self.prediction.blocks(&span, blocks)
-                    && all_within(lanes, prediction, (classes - 1) as u8)
+                    && pairs.count(lanes, Both { truth, prediction }, &mut counts.counts)
                 {
-                    pairs.count(lanes, truth, prediction, &mut counts.counts);
                     // The span itself is the first block.
-                    for _ in 1..blocks {
-                        spans.next();
-                    }
+                    spans.pass(blocks - 1);
                     continue;
                 }
                 if self.voxels.read(lanes, &mut truth, &mut weights, &span, &mut bad).voxels == 0 {
@@ -218,7 +213,7 @@ impl Kernel for MapConfusionPass<'_, '_> {
                 counts.add(&truth, &prediction);
             }
         }
-        pairs.flush(&mut counts.counts);
+        pairs.flush(lanes, &mut counts.counts);
         counts.publish(self.found);
         self.found.lock().expect("no thread panics while it holds the table").bad.merge(bad);
     }

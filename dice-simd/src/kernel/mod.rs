@@ -21,6 +21,7 @@ mod truth;
 pub(crate) use confusion::{Counts, FoundConfusion, LogitConfusionPass, MapConfusionPass};
 pub use exp::{exp_nonpositive, exp_nonpositive_f64};
 pub(crate) use labels::LabelCheck;
+pub(crate) use pairs::Pairs;
 pub(crate) use pullback::{PullbackPass, Slope};
 pub(crate) use statistics::{Found, StatisticsPass, TileSums};
 

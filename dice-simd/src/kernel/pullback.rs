@@ -92,7 +92,7 @@ impl<R: Real> PullbackPass<'_, R> {
             // A group without a gradient has none where its logits are NaN either.
             let silent = slopes.iter().all(|slope| slope.is_zero());
             let mut spans = tile.spans();
-            while let Some(run) = self.source.run(lanes, &tile, &mut spans, BLOCKS_TOGETHER) {
+            while let Some(run) = self.source.run(lanes, &mut spans, BLOCKS_TOGETHER) {
                 let mut next = 0;
                 while next < run.len() {
                     let span = run.span(next);

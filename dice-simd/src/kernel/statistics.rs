@@ -150,7 +150,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
             of_sample.turn_to(tile.sample, self.found);
             sums.clear(classes);
             let (mut spans, mut blocks) = (tile.spans(), 0);
-            while let Some(run) = self.source.run(lanes, &tile, &mut spans, F32_BLOCKS - blocks % F32_BLOCKS) {
+            while let Some(run) = self.source.run(lanes, &mut spans, F32_BLOCKS - blocks % F32_BLOCKS) {
                 count_labels(lanes, run.labels, self.source.first(), sums, classes);
                 let mut next = 0;
                 while next < run.len() {
@@ -227,7 +227,7 @@ fn count_labels<L: Lanes>(lanes: L, blocks: &[[u8; BLOCK]], first: i32, sums: &m
     for (class, sums) in sums.classes[..classes].iter_mut().enumerate().skip(counted) {
         let mut tally = lanes.tally();
         for labels in blocks {
-            tally = lanes.count(tally, lanes.equal_bytes(labels, (class as i32 + first) as u8));
+            tally = lanes.count(tally, lanes.equal_bytes(lanes.load_block(labels), (class as i32 + first) as u8));
         }
         let count = lanes.total(tally);
         sums.count += count;

@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V3;
 
-use super::{LANES, Lanes, apart_by_element, each, fold_or, together_by_element};
+use super::{LANES, Lanes, apart_by_element, each, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
 use crate::tile::BLOCK;
@@ -150,9 +150,17 @@ macro_rules! arithmetic {
             each!(R in $count => self.0.avx.$and(cast(m[R]), a[R]))
         }
 
+        type Bytes = I;
         #[inline(always)]
-        fn any_above(self, block: &[u8; BLOCK], limit: u8) -> bool {
-            let [low, high]: [__m256i; 2] = cast(*block);
+        fn load_block(self, block: &[u8; BLOCK]) -> I {
+            cast(*block)
+        }
+        #[inline(always)]
+        fn max_bytes(self, a: I, b: I) -> I {
+            each!(R in 2 => self.0.avx2._mm256_max_epu8(a[R], b[R]))
+        }
+        #[inline(always)]
+        fn any_above(self, [low, high]: I, limit: u8) -> bool {
             let (avx, avx2) = (self.0.avx, self.0.avx2);
             let above = avx2._mm256_subs_epu8(avx2._mm256_max_epu8(low, high), avx._mm256_set1_epi8(limit as i8));
             avx._mm256_testz_si256(above, above) == 0
@@ -161,11 +169,11 @@ macro_rules! arithmetic {
         type B = I;
         // Of both registers together, which leaves room for more of them.
         type T = __m256i;
+        const PART_BYTES: usize = 2;
         #[inline(always)]
-        fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> I {
+        fn equal_bytes(self, bytes: I, byte: u8) -> I {
             let byte = self.0.avx._mm256_set1_epi8(byte as i8);
-            let block: I = cast(*block);
-            each!(R in 2 => self.0.avx2._mm256_cmpeq_epi8(block[R], byte))
+            each!(R in 2 => self.0.avx2._mm256_cmpeq_epi8(bytes[R], byte))
         }
         #[inline(always)]
         fn both(self, a: I, b: I) -> I {
@@ -180,24 +188,26 @@ macro_rules! arithmetic {
             self.0.avx2._mm256_sub_epi8(self.0.avx2._mm256_sub_epi8(tally, b[0]), b[1])
         }
         const LOOKS_UP: bool = true;
-        type Bytes = I;
         #[inline(always)]
         fn look_up(self, table: &[u8; 16], places: I) -> I {
             let table = self.0.avx2._mm256_broadcastsi128_si256(cast(*table));
             each!(R in 2 => self.0.avx2._mm256_shuffle_epi8(table, places[R]))
         }
         #[inline(always)]
-        fn load_block(self, block: &[u8; BLOCK]) -> I {
-            cast(*block)
+        fn nibbles(self, bytes: I) -> [I; 2] {
+            let (low, avx2) = (self.0.avx._mm256_set1_epi8(15), self.0.avx2);
+            [
+                each!(R in 2 => avx2._mm256_and_si256(bytes[R], low)),
+                each!(R in 2 => avx2._mm256_and_si256(avx2._mm256_srli_epi16::<4>(bytes[R]), low)),
+            ]
+        }
+        #[inline(always)]
+        fn and(self, a: I, b: I) -> I {
+            self.both(a, b)
         }
         #[inline(always)]
         fn or(self, a: I, b: I) -> I {
             each!(R in 2 => self.0.avx2._mm256_or_si256(a[R], b[R]))
-        }
-        #[inline(always)]
-        fn any(self, a: I) -> u8 {
-            let eight: [u64; 8] = cast(a);
-            fold_or(eight)
         }
         #[inline(always)]
         fn add_bytes(self, tally: __m256i, bytes: I) -> __m256i {
@@ -205,8 +215,7 @@ macro_rules! arithmetic {
         }
         #[inline(always)]
         fn add_nibbles(self, tallies: [__m256i; 2], nibbles: __m256i) -> [__m256i; 2] {
-            let avx2 = self.0.avx2;
-            let low = self.0.avx._mm256_set1_epi8(15);
+            let (low, avx2) = (self.0.avx._mm256_set1_epi8(15), self.0.avx2);
             [
                 avx2._mm256_add_epi8(tallies[0], avx2._mm256_and_si256(nibbles, low)),
                 avx2._mm256_add_epi8(tallies[1], avx2._mm256_and_si256(avx2._mm256_srli_epi16::<4>(nibbles), low)),

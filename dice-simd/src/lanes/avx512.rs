@@ -3,9 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::{
     __m256, __m256i, __m512, __m512d, __m512i, __mmask16, _CMP_GT_OQ, _CMP_NLT_UQ, _CMP_UNORD_Q, _MM_CMPINT_EQ,
-    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512,
-    _mm512_andnot_si512, _mm512_or_si512, _mm512_popcnt_epi64, _mm512_set1_epi64, _mm512_setzero_si512,
-    _mm512_test_epi64_mask,
+    _MM_FROUND_TO_NEAREST_INT, _MM_HINT_T0, _MM_HINT_T1, _mm_prefetch,
 };
 use std::marker::PhantomData;
 
@@ -13,7 +11,7 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{BITS_BLOCKS, Bits, LANES, Lanes, apart_by_element, each, fold_or, together_by_element};
+use super::{LANES, Lanes, PairWords, SortedPairs, apart_by_element, bits, each, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::real::{LEAST_F32, POWERS_F32, Real, TO_EXPONENT_F32, UNIT_F64};
 use crate::tile::BLOCK;
@@ -132,18 +130,26 @@ macro_rules! arithmetic {
             let sign = self.0.avx512f.$set1(-0.0);
             each!(I in $count => self.0.avx512dq.$or(a[I], sign))
         }
+        type Bytes = __m512i;
         #[inline(always)]
-        fn any_above(self, block: &[u8; BLOCK], limit: u8) -> bool {
-            let limit = self.0.avx512f._mm512_set1_epi8(limit as i8);
-            self.0.avx512bw._mm512_cmpgt_epu8_mask(cast(*block), limit) != 0
+        fn load_block(self, block: &[u8; BLOCK]) -> __m512i {
+            cast(*block)
+        }
+        #[inline(always)]
+        fn max_bytes(self, a: __m512i, b: __m512i) -> __m512i {
+            self.0.avx512bw._mm512_max_epu8(a, b)
+        }
+        #[inline(always)]
+        fn any_above(self, bytes: __m512i, limit: u8) -> bool {
+            self.0.avx512bw._mm512_cmpgt_epu8_mask(bytes, self.0.avx512f._mm512_set1_epi8(limit as i8)) != 0
         }
 
         type B = u64;
         type T = __m512i;
+        const PART_BYTES: usize = 1;
         #[inline(always)]
-        fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> u64 {
-            let byte = self.0.avx512f._mm512_set1_epi8(byte as i8);
-            self.0.avx512bw._mm512_cmp_epi8_mask::<_MM_CMPINT_EQ>(cast(*block), byte)
+        fn equal_bytes(self, bytes: __m512i, byte: u8) -> u64 {
+            self.0.avx512bw._mm512_cmp_epi8_mask::<_MM_CMPINT_EQ>(bytes, self.0.avx512f._mm512_set1_epi8(byte as i8))
         }
         #[inline(always)]
         fn both(self, a: u64, b: u64) -> u64 {
@@ -158,24 +164,24 @@ macro_rules! arithmetic {
             self.0.avx512bw._mm512_mask_add_epi8(tally, b, tally, self.0.avx512f._mm512_set1_epi8(1))
         }
         const LOOKS_UP: bool = true;
-        type Bytes = __m512i;
         #[inline(always)]
         fn look_up(self, table: &[u8; 16], places: __m512i) -> __m512i {
             let table = self.0.avx512f._mm512_broadcast_i32x4(cast(*table));
             self.0.avx512bw._mm512_shuffle_epi8(table, places)
         }
         #[inline(always)]
-        fn load_block(self, block: &[u8; BLOCK]) -> __m512i {
-            cast(*block)
+        fn nibbles(self, bytes: __m512i) -> [__m512i; 2] {
+            let (avx512f, low) = (self.0.avx512f, self.0.avx512f._mm512_set1_epi8(15));
+            let high = self.0.avx512bw._mm512_srli_epi16::<4>(bytes);
+            [avx512f._mm512_and_si512(bytes, low), avx512f._mm512_and_si512(high, low)]
+        }
+        #[inline(always)]
+        fn and(self, a: __m512i, b: __m512i) -> __m512i {
+            self.0.avx512f._mm512_and_si512(a, b)
         }
         #[inline(always)]
         fn or(self, a: __m512i, b: __m512i) -> __m512i {
             self.0.avx512f._mm512_or_si512(a, b)
-        }
-        #[inline(always)]
-        fn any(self, a: __m512i) -> u8 {
-            let eight: [u64; 8] = cast(a);
-            fold_or(eight)
         }
         #[inline(always)]
         fn add_bytes(self, tally: __m512i, bytes: __m512i) -> __m512i {
@@ -183,13 +189,8 @@ macro_rules! arithmetic {
         }
         #[inline(always)]
         fn add_nibbles(self, tallies: [__m512i; 2], nibbles: __m512i) -> [__m512i; 2] {
-            let (avx512f, avx512bw) = (self.0.avx512f, self.0.avx512bw);
-            let low = avx512f._mm512_set1_epi8(15);
-            let high = avx512bw._mm512_srli_epi16::<4>(nibbles);
-            [
-                avx512bw._mm512_add_epi8(tallies[0], avx512f._mm512_and_si512(nibbles, low)),
-                avx512bw._mm512_add_epi8(tallies[1], avx512f._mm512_and_si512(high, low)),
-            ]
+            let [low, high] = self.nibbles(nibbles);
+            [self.add_bytes(tallies[0], low), self.add_bytes(tallies[1], high)]
         }
         #[inline(always)]
         fn total(self, tally: __m512i) -> u64 {
@@ -198,19 +199,27 @@ macro_rules! arithmetic {
         }
 
         #[inline(always)]
-        fn counts_bits(self) -> bool {
-            is_x86_feature_detected!("avx512vpopcntdq")
+        fn sorts_pairs(self) -> bool {
+            bits::available()
         }
         #[inline(always)]
-        fn bit_planes(self, block: &[u8; BLOCK]) -> [u64; 4] {
-            let (avx512f, avx512bw) = (self.0.avx512f, self.0.avx512bw);
-            each!(I in 4 => avx512bw._mm512_test_epi8_mask(cast(*block), avx512f._mm512_set1_epi8(1 << I)))
-        }
-        #[inline(always)]
-        fn count_pairs(self, counts: &mut [[u64; 8]], classes: usize, a: &[Bits; 4], b: &[Bits; 4]) {
-            assert!(self.counts_bits(), "asked before");
+        fn sort_pairs(
+            self,
+            sorted: &mut SortedPairs,
+            truth: &[[u8; BLOCK]],
+            prediction: &[[u8; BLOCK]],
+            classes: usize,
+            words: &mut PairWords,
+        ) {
+            assert!(bits::available(), "asked before");
             // SAFETY: the token and the assertion prove that the CPU has the features.
-            unsafe { count_pairs(counts, classes, a, b) };
+            unsafe { bits::sort_pairs(sorted, truth, prediction, classes, words) };
+        }
+        #[inline(always)]
+        fn count_sorted(self, sorted: &mut SortedPairs, classes: usize, words: &mut PairWords) {
+            assert!(bits::available(), "asked before");
+            // SAFETY: the token and the assertion prove that the CPU has the features.
+            unsafe { bits::count_sorted(sorted, classes, words) };
         }
 
         #[inline(always)]
@@ -238,65 +247,6 @@ macro_rules! arithmetic {
             self.0.avx512f._mm512_mask_blend_epi32(m, b, a)
         }
     };
-}
-
-/// [`Bits`] in registers.
-type BitRegisters = [__m512i; BITS_BLOCKS / 8];
-
-/// See [`Lanes::count_pairs`].
-#[target_feature(enable = "avx512f,avx512vpopcntdq")]
-fn count_pairs(counts: &mut [[u64; 8]], classes: usize, a: &[Bits; 4], b: &[Bits; 4]) {
-    let (of_a, of_b) = (voxels_of_each(a), voxels_of_each(b));
-    // Most classes are absent from so few voxels, as a rule.
-    let mut present = [0; 16];
-    let mut of_present = 0;
-    for class in 0..classes {
-        present[of_present] = class;
-        of_present += usize::from(is_any(&of_b[class]));
-    }
-    for (counts, of_a) in counts.chunks_exact_mut(classes).zip(&of_a) {
-        if !is_any(of_a) {
-            continue;
-        }
-        for &class in &present[..of_present] {
-            let (count, of_b) = (&mut counts[class], &of_b[class]);
-            let mut total: __m512i = cast(*count);
-            for (a, b) in of_a.iter().zip(of_b) {
-                total = _mm512_add_epi64(total, _mm512_popcnt_epi64(_mm512_and_si512(*a, *b)));
-            }
-            *count = cast(total);
-        }
-    }
-}
-
-/// Whether there is any voxel.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn is_any(voxels: &BitRegisters) -> bool {
-    let [a, b, c, d] = *voxels;
-    let any = _mm512_or_si512(_mm512_or_si512(a, b), _mm512_or_si512(c, d));
-    _mm512_test_epi64_mask(any, any) != 0
-}
-
-/// The voxels of each class.
-#[inline]
-#[target_feature(enable = "avx512f")]
-fn voxels_of_each(planes: &[Bits; 4]) -> [BitRegisters; 16] {
-    let mut voxels = [[_mm512_setzero_si512(); BITS_BLOCKS / 8]; 16];
-    for register in 0..BITS_BLOCKS / 8 {
-        let [a, b, c, d]: [__m512i; 4] = planes.map(|plane| cast(plane[register]));
-        // Of each value of the low two bits, and of the high two.
-        let all = _mm512_set1_epi64(-1);
-        let pairs = [[a, b], [c, d]].map(|[low, high]| {
-            let neither = _mm512_andnot_si512(_mm512_or_si512(low, high), all);
-            let (only_low, only_high) = (_mm512_andnot_si512(high, low), _mm512_andnot_si512(low, high));
-            [neither, only_low, only_high, _mm512_and_si512(low, high)]
-        });
-        for (class, voxels) in voxels.iter_mut().enumerate() {
-            voxels[register] = _mm512_and_si512(pairs[0][class % 4], pairs[1][class / 4]);
-        }
-    }
-    voxels
 }
 
 /// Asks for the register, and leaves it as it is.

@@ -8,6 +8,8 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod bits;
 mod float_mode;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -139,17 +141,19 @@ pub(crate) trait Lanes: Copy {
     /// Adds each lane to its f64 sum.
     fn accumulate(self, sums: &mut [f64; LANES], x: Self::F);
 
+    /// The bytes of a block.
+    type Bytes: Copy;
+    fn load_block(self, block: &[u8; BLOCK]) -> Self::Bytes;
+    fn max_bytes(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
     /// Whether one of the bytes is greater than `limit`.
-    #[inline(always)]
-    fn any_above(self, block: &[u8; BLOCK], limit: u8) -> bool {
-        block.iter().fold(0, |greatest, &byte| byte.max(greatest)) > limit
-    }
+    fn any_above(self, bytes: Self::Bytes, limit: u8) -> bool;
 
     /// A truth value for each byte of a block.
     type B: Copy;
-    /// How often truth values were true, in any number of parts: at most 127 counts.
+    /// How often truth values were true, in parts, each of up to 255 counts of [`PART_BYTES`](Self::PART_BYTES) bytes of a block.
     type T: Copy;
-    fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> Self::B;
+    const PART_BYTES: usize;
+    fn equal_bytes(self, bytes: Self::Bytes, byte: u8) -> Self::B;
     fn both(self, a: Self::B, b: Self::B) -> Self::B;
     fn tally(self) -> Self::T;
     fn count(self, tally: Self::T, b: Self::B) -> Self::T;
@@ -157,27 +161,25 @@ pub(crate) trait Lanes: Copy {
 
     /// Whether the methods below are there that look bytes up.
     const LOOKS_UP: bool = false;
-    /// A block of bytes.
-    type Bytes: Copy;
-    #[inline(always)]
-    fn load_block(self, _block: &[u8; BLOCK]) -> Self::Bytes {
-        unreachable!("this level does not look up")
-    }
-    /// What `table` holds at each place; the places are below 16.
+    /// What `table` holds at each place; the places are below 16, or at least 0x80, where 0 is found.
     #[inline(always)]
     fn look_up(self, _table: &[u8; 16], _places: Self::Bytes) -> Self::Bytes {
+        unreachable!("this level does not look up")
+    }
+    /// The low four bits of each byte, and the high four.
+    #[inline(always)]
+    fn nibbles(self, _bytes: Self::Bytes) -> [Self::Bytes; 2] {
+        unreachable!("this level does not look up")
+    }
+    #[inline(always)]
+    fn and(self, _a: Self::Bytes, _b: Self::Bytes) -> Self::Bytes {
         unreachable!("this level does not look up")
     }
     #[inline(always)]
     fn or(self, _a: Self::Bytes, _b: Self::Bytes) -> Self::Bytes {
         unreachable!("this level does not look up")
     }
-    /// The bits that are set in any byte.
-    #[inline(always)]
-    fn any(self, _a: Self::Bytes) -> u8 {
-        unreachable!("this level does not look up")
-    }
-    /// Adds bytes to a tally, at most two of them to each of its parts.
+    /// Adds bytes to the parts of a tally.
     #[inline(always)]
     fn add_bytes(self, _tally: Self::T, _bytes: Self::Bytes) -> Self::T {
         unreachable!("this level does not look up")
@@ -190,18 +192,25 @@ pub(crate) trait Lanes: Copy {
 
     /// Whether the two methods below are there.
     #[inline(always)]
-    fn counts_bits(self) -> bool {
+    fn sorts_pairs(self) -> bool {
         false
     }
-    /// The low four bits of each byte, by significance.
+    /// Counts pairs of labels below `classes`, at most 16, in `words`, but for those that stay in `sorted`.
     #[inline(always)]
-    fn bit_planes(self, _block: &[u8; BLOCK]) -> [u64; 4] {
-        unreachable!("this level does not count bits")
+    fn sort_pairs(
+        self,
+        _sorted: &mut SortedPairs,
+        _truth: &[[u8; BLOCK]],
+        _prediction: &[[u8; BLOCK]],
+        _classes: usize,
+        _words: &mut PairWords,
+    ) {
+        unreachable!("this level does not sort pairs")
     }
-    /// Adds to `counts`, `[a][b]`, how many voxels have class a in `a` and class b in `b`, in any word of eight.
+    /// Counts the pairs that stayed in `sorted`.
     #[inline(always)]
-    fn count_pairs(self, _counts: &mut [[u64; 8]], _classes: usize, _a: &[Bits; 4], _b: &[Bits; 4]) {
-        unreachable!("this level does not count bits")
+    fn count_sorted(self, _sorted: &mut SortedPairs, _classes: usize, _words: &mut PairWords) {
+        unreachable!("this level does not sort pairs")
     }
 
     /// Whether the methods below have instructions; otherwise number by number is the way.
@@ -288,28 +297,48 @@ fn together_by_element<L: Lanes, const N: usize>(lanes: L, mut x: [L::F; N]) -> 
     x
 }
 
-/// The bits that are set in any byte.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-fn fold_or(eight: [u64; 8]) -> u8 {
-    let any = eight.into_iter().fold(0, |any, bytes| any | bytes);
-    any.to_le_bytes().into_iter().fold(0, |any, byte| any | byte)
+/// How often each pair of labels below 16 occurs, `[truth << 4 | prediction]`, in eight parts whose sum, modulo 2^64, it is.
+pub(crate) type PairWords = [[u64; 8]; 256];
+
+/// Pairs of labels below 16, a byte `truth << 4 | prediction` each, sorted by the high two bits of the truth.
+#[derive(Debug)]
+pub(crate) struct SortedPairs {
+    pairs: [[u8; SORTED + BLOCK]; 4],
+    lens: [usize; 4],
 }
 
-/// A bit for each voxel of [`BITS_BLOCKS`] blocks.
-pub(crate) type Bits = [[u64; 8]; BITS_BLOCKS / 8];
-/// See [`Bits`].
-pub(crate) const BITS_BLOCKS: usize = 32;
+/// So many pairs of a kind are counted at once, and a block beyond them finds room.
+const SORTED: usize = 2048;
 
-/// The truth values of bytes as bytes of 0 and 1, for levels whose compiler makes the best of it.
-macro_rules! bytes_as_truth_values {
+impl Default for SortedPairs {
+    fn default() -> Self {
+        Self { pairs: [[0; SORTED + BLOCK]; 4], lens: [0; 4] }
+    }
+}
+
+/// Bytes, and their truth values as bytes of 0 and 1, for levels whose compiler makes the best of it.
+macro_rules! bytes_as_arrays {
     () => {
+        type Bytes = [u8; BLOCK];
+        #[inline(always)]
+        fn load_block(self, block: &[u8; BLOCK]) -> [u8; BLOCK] {
+            *block
+        }
+        #[inline(always)]
+        fn max_bytes(self, a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+            std::array::from_fn(|i| a[i].max(b[i]))
+        }
+        #[inline(always)]
+        fn any_above(self, bytes: [u8; BLOCK], limit: u8) -> bool {
+            bytes.iter().fold(0, |greatest, &byte| byte.max(greatest)) > limit
+        }
+
         type B = [u8; BLOCK];
         type T = [u8; BLOCK];
-        type Bytes = ();
+        const PART_BYTES: usize = 1;
         #[inline(always)]
-        fn equal_bytes(self, block: &[u8; BLOCK], byte: u8) -> [u8; BLOCK] {
-            block.map(|other| u8::from(other == byte))
+        fn equal_bytes(self, bytes: [u8; BLOCK], byte: u8) -> [u8; BLOCK] {
+            bytes.map(|other| u8::from(other == byte))
         }
         #[inline(always)]
         fn both(self, a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
@@ -329,7 +358,7 @@ macro_rules! bytes_as_truth_values {
         }
     };
 }
-use bytes_as_truth_values;
+use bytes_as_arrays;
 
 /// The operations that are spelled alike for f32 and f64: `$each!(i in $n => expression)` makes an array of the expression
 /// for each register i.

@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use half::{bf16, f16};
 use pulp::cast;
 
-use super::{LANES, Lanes, apart_by_element, bytes_as_truth_values, each, together_by_element};
+use super::{LANES, Lanes, apart_by_element, bytes_as_arrays, each, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
 use crate::tile::BLOCK;
@@ -47,7 +47,7 @@ macro_rules! arithmetic {
         type I = I;
         /// All bits of a lane set, or none.
         type M = [$mask; $count];
-        bytes_as_truth_values!();
+        bytes_as_arrays!();
 
         #[inline(always)]
         fn call<K: Kernel<R = $real>, const GROUP: usize>(self, kernel: K) -> K::Output {

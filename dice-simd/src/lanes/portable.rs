@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 
 use wide::{f32x8, f64x4, i32x8};
 
-use super::{LANES, Lanes, bytes_as_truth_values};
+use super::{LANES, Lanes, bytes_as_arrays};
 use crate::dispatch::Kernel;
 use crate::real::Real;
 use crate::tile::BLOCK;
@@ -32,7 +32,7 @@ macro_rules! portable_lanes {
             type I = [i32x8; 2];
             /// All bits of a lane set, or none.
             type M = [$vector; $count];
-            bytes_as_truth_values!();
+            bytes_as_arrays!();
 
             #[inline(never)]
             fn call<K: Kernel<R = $real>, const GROUP: usize>(self, kernel: K) -> K::Output {

@@ -3,7 +3,7 @@
 use std::array::from_fn;
 use std::marker::PhantomData;
 
-use super::{LANES, Lanes, bytes_as_truth_values};
+use super::{LANES, Lanes, bytes_as_arrays};
 use crate::dispatch::Kernel;
 use crate::real::Real;
 use crate::tile::BLOCK;
@@ -23,7 +23,7 @@ impl<R: Real> Lanes for Scalar<R> {
     type F = [R; LANES];
     type I = [i32; LANES];
     type M = [bool; LANES];
-    bytes_as_truth_values!();
+    bytes_as_arrays!();
 
     #[inline(never)]
     fn call<K: Kernel<R = R>, const GROUP: usize>(self, kernel: K) -> K::Output {
