@@ -142,35 +142,64 @@ fn of_labels(level: &Level) {
 }
 per_level!(of_labels);
 
-/// Byte labels that all count, of some of the classes in each stretch of the volume, as organs are: the ways to count them
-/// depend on how many classes there are, here and altogether.
+/// Bytes of some of the classes in each stretch of the volume, as organs are; in some volumes of all of them throughout.
+fn stretches(random: &mut Random, classes: usize, voxels: usize) -> Vec<u8> {
+    let everywhere = random.once_in(3);
+    let mut labels = Vec::with_capacity(voxels + 4000);
+    while labels.len() < voxels {
+        let of_stretch: Vec<u8> = (0..1 + random.below(6)).map(|_| random.below(classes) as u8).collect();
+        let stretch = 1 + random.below(4000);
+        labels.extend((0..stretch).map(|_| match everywhere {
+            true => random.below(classes) as u8,
+            false => random.pick(&of_stretch),
+        }));
+    }
+    labels.truncate(voxels);
+    labels
+}
+
+const CLASSES: [usize; 12] = [1, 2, 3, 4, 5, 8, 9, 14, 16, 17, 40, 256];
+
+/// Byte labels that all count: the ways to count them depend on how many classes there are, here and altogether.
 fn of_plain_bytes(level: &Level) {
-    let plan = (any::<u64>(), prop::sample::select(vec![2, 3, 4, 5, 8, 9, 14, 16, 17, 40, 256]));
-    for_any(rounds(150, 8), plan, |(seed, classes)| {
+    for_any(rounds(200, 8), (any::<u64>(), prop::sample::select(CLASSES.to_vec())), |(seed, classes)| {
         let mut random = Random(seed);
-        let voxels = 1 + random.below(rounds(30_000, 5_000));
-        let mut map = || -> Vec<u8> {
-            let mut labels = Vec::with_capacity(voxels + 4000);
-            while labels.len() < voxels {
-                let of_stretch: Vec<u8> = (0..1 + random.below(6)).map(|_| random.below(classes) as u8).collect();
-                let stretch = 1 + random.below(4000);
-                labels.extend((0..stretch).map(|_| random.pick(&of_stretch)));
-            }
-            labels.truncate(voxels);
-            labels
-        };
-        let (truth, prediction) = (map(), map());
-        let mut expected = Confusion::new(1, classes);
-        for (&truth, &prediction) in truth.iter().zip(&prediction) {
-            expected.sample_mut(0)[usize::from(truth) * classes + usize::from(prediction)] += 1;
+        let (samples, voxels) = (1 + random.below(3), 1 + random.below(rounds(30_000, 5_000)));
+        let [truth, prediction] = [(); 2].map(|()| stretches(&mut random, classes, samples * voxels));
+        let mut expected = Confusion::new(samples, classes);
+        for (at, (&truth, &prediction)) in truth.iter().zip(&prediction).enumerate() {
+            expected.sample_mut(at / voxels)[usize::from(truth) * classes + usize::from(prediction)] += 1;
         }
-        let problem = Problem::new(View::label_map(&truth, &[1, voxels]).unwrap());
-        let prediction = View::label_map(&prediction, &[1, voxels]).unwrap();
+        let problem = Problem::new(View::label_map(&truth, &[samples, voxels]).unwrap());
+        let prediction = View::label_map(&prediction, &[samples, voxels]).unwrap();
         let found = level.engine().confusion_of_labels(prediction, classes, &problem).unwrap();
-        assert_eq!(found, expected, "{classes} classes, {voxels} voxels");
+        assert_eq!(found, expected, "{classes} classes, {samples} samples of {voxels} voxels");
     });
 }
 per_level!(of_plain_bytes);
+
+/// A byte that is no class is named, though its low bits are those of one.
+fn of_bytes_that_are_no_class(level: &Level) {
+    for_any(rounds(200, 8), (any::<u64>(), prop::sample::select(CLASSES[..11].to_vec())), |(seed, classes)| {
+        let mut random = Random(seed);
+        let voxels = 1 + random.below(rounds(30_000, 5_000));
+        let [truth, prediction] = [(); 2].map(|()| stretches(&mut random, classes, voxels));
+        let (at, bad) = (random.below(voxels), classes + random.below(256 - classes));
+        let run = |truth: &[u8], prediction: &[u8]| {
+            let problem = Problem::new(View::label_map(truth, &[1, voxels]).unwrap());
+            let prediction = View::label_map(prediction, &[1, voxels]).unwrap();
+            level.engine().confusion_of_labels(prediction, classes, &problem).unwrap_err()
+        };
+        let (index, label) = (at as u64, bad as i64);
+        let mut wrong = truth.clone();
+        wrong[at] = bad as u8;
+        assert_eq!(run(&wrong, &prediction), Error::LabelOutOfRange { index, label, classes });
+        let mut wrong = prediction.clone();
+        wrong[at] = bad as u8;
+        assert_eq!(run(&truth, &wrong), Error::PredictionOutOfRange { index, label, classes });
+    });
+}
+per_level!(of_bytes_that_are_no_class);
 
 /// On threads the counts are the same; and a prediction that is the truth has nothing off the diagonal.
 fn on_threads(level: &Level) {

@@ -180,8 +180,11 @@ impl Kernel for MapConfusionPass<'_, '_> {
             }
             counts.turn_to(tile.sample, self.found);
             let mut spans = tile.spans();
+            // Blocks that are looked at one by one, since together they were refused.
+            let mut singly = 0_usize;
             while let Some(span) = spans.next() {
-                let blocks = spans.whole_blocks(&span).min(TOGETHER);
+                let most = if singly > 0 { 1 } else { TOGETHER };
+                let blocks = spans.whole_blocks(&span).min(most);
                 if blocks > 0
                     && classes <= BYTE_CLASSES
                     && let Some(truth) = self.voxels.byte_blocks(&span, blocks)
@@ -190,8 +193,10 @@ impl Kernel for MapConfusionPass<'_, '_> {
                 {
                     // The span itself is the first block.
                     spans.pass(blocks - 1);
+                    singly = singly.saturating_sub(1);
                     continue;
                 }
+                singly = singly.max(blocks).saturating_sub(1);
                 if self.voxels.read(lanes, &mut truth, &mut weights, &span, &mut bad).voxels == 0 {
                     continue;
                 }
