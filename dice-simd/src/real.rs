@@ -96,6 +96,7 @@ pub(crate) const EXPONENT_F32: u32 = 0x7f80_0000;
 pub(crate) const UNIT_F32: f32 = 9_223_372_036_854_775_808.0;
 pub(crate) const UNIT_F64: f64 = 8_388_608.0;
 /// The least sum with [`Real::MAGIC`] of f32 that is above the lowest octave.
+#[cfg(target_arch = "x86_64")]
 pub(crate) const LEAST_F32: f32 = 12_582_912.0 + STEPS_F32 as f32;
 
 impl Real for f32 {

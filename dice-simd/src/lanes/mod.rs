@@ -302,6 +302,7 @@ pub(crate) type PairWords = [[u64; 8]; 256];
 
 /// Pairs of labels below 16, a byte `truth << 4 | prediction` each, sorted by the high two bits of the truth.
 #[derive(Debug)]
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AVX-512 sorts"))]
 pub(crate) struct SortedPairs {
     pairs: [[u8; SORTED + BLOCK]; 4],
     lens: [usize; 4],
