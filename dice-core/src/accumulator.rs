@@ -18,6 +18,8 @@ pub const WORDS: usize = LIMBS + 4;
 
 const LIMB_BITS: u32 = 32;
 const LIMB_MASK: i64 = (1 << LIMB_BITS) - 1;
+/// The limbs that a number reaches into: 53 bits that start at any bit of a limb.
+const LIMBS_OF_A_NUMBER: usize = 3;
 /// The lowest bit of the lowest limb is worth 2^-GRID.
 const GRID: i32 = 96;
 
@@ -53,7 +55,7 @@ pub fn add(words: &mut Words, x: f64) {
     let (limb, within) = (shift as u32 / LIMB_BITS, shift as u32 % LIMB_BITS);
     let mut rest = u128::from(mantissa) << within;
     let sign = if x < 0.0 { -1 } else { 1 };
-    for word in words[..LIMBS].iter_mut().skip(limb as usize) {
+    for word in words[..LIMBS].iter_mut().skip(limb as usize).take(LIMBS_OF_A_NUMBER) {
         *word += sign * (rest as i64 & LIMB_MASK);
         rest >>= LIMB_BITS;
     }
@@ -72,13 +74,22 @@ pub fn merge(into: &mut Words, from: &Words) {
 
 /// Brings the limbs to their canonical form: all but the top one in 0..2^32. The value stays.
 pub fn normalise(words: &mut Words) {
+    let limbs = carried(words, 1);
+    words[..LIMBS].copy_from_slice(&limbs);
+}
+
+/// The limbs of `sign` (1 or −1) times the sum, in their canonical form.
+fn carried(words: &Words, sign: i64) -> [i64; LIMBS] {
+    let mut limbs = [0; LIMBS];
     let mut carry = 0;
-    for word in &mut words[..LIMBS - 1] {
-        let sum = word.wrapping_add(carry);
-        *word = sum & LIMB_MASK;
+    for (limb, &word) in limbs.iter_mut().zip(words) {
+        let sum = word.wrapping_mul(sign).wrapping_add(carry);
+        *limb = sum & LIMB_MASK;
         carry = sum >> LIMB_BITS;
     }
-    words[LIMBS - 1] = words[LIMBS - 1].wrapping_add(carry);
+    // The top limb keeps what it has no limb above to carry to.
+    limbs[LIMBS - 1] |= carry << LIMB_BITS;
+    limbs
 }
 
 /// The sum, rounded once to the nearest f64; NaN or ±∞ if such numbers were added.
@@ -93,27 +104,27 @@ pub fn value(words: &Words) -> Result<f64, Error> {
     if positive || negative {
         return Ok(if positive { f64::INFINITY } else { f64::NEG_INFINITY });
     }
-    let mut canonical = *words;
-    normalise(&mut canonical);
+    let mut canonical = carried(words, 1);
     let top = canonical[LIMBS - 1];
     if words[TOO_LARGE] != 0 || i32::try_from(top).is_err() {
         return Err(Error::SumOverflow);
     }
     let negative = top < 0;
     if negative {
-        for word in &mut canonical[..LIMBS] {
-            *word = -*word;
-        }
-        normalise(&mut canonical);
+        canonical = carried(words, -1);
     }
-    let Some(highest) = canonical[..LIMBS].iter().rposition(|&limb| limb != 0) else {
+    let Some(highest) = canonical.iter().rposition(|&limb| limb != 0) else {
         return Ok(0.0);
     };
-    // The three highest limbs hold at least 65 significant bits; whatever lies below only matters as "not zero".
+    // The three highest limbs hold at least 65 significant bits. An f64 needs 54, CPUs convert 63 at once, and whatever lies
+    // below only matters as "not zero".
     let lowest = highest.saturating_sub(2);
     let window = canonical[lowest..=highest].iter().rev().fold(0_u128, |bits, &limb| bits << LIMB_BITS | limb as u128);
-    let sticky = canonical[..lowest].iter().any(|&limb| limb != 0);
-    let magnitude = (window | u128::from(sticky)) as f64 * power_of_two(lowest as i32 * LIMB_BITS as i32 - GRID);
+    let zeros = window.leading_zeros();
+    let significant = window << zeros;
+    let below = significant << 63 != 0 || canonical[..lowest].iter().any(|&limb| limb != 0);
+    let exponent = lowest as i32 * LIMB_BITS as i32 - GRID + 65 - zeros as i32;
+    let magnitude = ((significant >> 65) as i64 | i64::from(below)) as f64 * power_of_two(exponent);
     Ok(if negative { -magnitude } else { magnitude })
 }
 

@@ -191,9 +191,9 @@ impl LossHead for GeneralizedDice {
             let group = if self.grouping == Grouping::Batch { Group::All } else { Group::Sample(row) };
             let reports = &mut evaluation.classes[row * classes..][..classes];
             for (class, report) in reports.iter_mut().enumerate() {
-                let [target, prediction, intersection] =
-                    [Sum::Target, Sum::Prediction, Sum::Intersection].map(|sum| statistics.sum(group, class, sum));
-                let (target, prediction, intersection) = (target?, prediction?, intersection?);
+                let target = statistics.sum(group, class, Sum::Target)?;
+                let prediction = statistics.sum(group, class, Sum::Prediction)?;
+                let intersection = statistics.sum(group, class, Sum::Intersection)?;
                 let dice = 2.0 * intersection / (prediction + target);
                 let weight = if class < first { 0.0 } else { 1.0 };
                 *report = ClassReport { target, prediction, intersection, weight, dice, share: 0.0 };

@@ -87,14 +87,16 @@ pub(crate) struct TileSums<R> {
     valid: LaneSum<R>,
     /// The voxels of all other blocks.
     count: usize,
+    /// Whether a block is weighted or dense. If none is, `valid` and the targets are counts alone.
+    weighted: bool,
 }
 
 impl<R: Real> TileSums<R> {
     /// Zeros for `classes` classes.
     fn clear(&mut self, classes: usize) {
-        self.classes.clear();
-        self.classes.resize(classes, ClassSums::default());
-        (self.valid, self.count) = (LaneSum::default(), 0);
+        fit(&mut self.classes, classes, ClassSums::default());
+        self.classes.iter_mut().for_each(|class| *class = ClassSums::default());
+        (self.valid, self.count, self.weighted) = (LaneSum::default(), 0, false);
     }
 
     #[inline(always)]
@@ -102,9 +104,13 @@ impl<R: Real> TileSums<R> {
         for class in &mut self.classes[..classes] {
             class.prediction.widen(lanes);
             class.intersection.widen(lanes);
-            class.target.widen(lanes);
         }
-        self.valid.widen(lanes);
+        if self.weighted {
+            for class in &mut self.classes[..classes] {
+                class.target.widen(lanes);
+            }
+            self.valid.widen(lanes);
+        }
     }
 }
 
@@ -337,6 +343,7 @@ fn add_weighted<L: Lanes>(
     sums: &mut TileSums<L::R>,
     classes: usize,
 ) {
+    sums.weighted = true;
     let mut weighted = Row([L::R::ZERO; BLOCK]);
     for j in 0..VECTORS {
         let weight = lanes.load(weights.vector(j));
