@@ -11,7 +11,7 @@ use dice_core::{Layout, ViewMut, Walk};
 
 use crate::dispatch::Kernel;
 use crate::element::{Element, Elements, Output};
-use crate::form::{Form, interleave, interleaved_len};
+use crate::form::{Form, interleave};
 use crate::kernel::Row;
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
@@ -123,9 +123,8 @@ impl<'a> Sink<'a> {
     pub(crate) fn fit<R: Real>(&self, stage: &mut SinkStage<R>) {
         let classes = self.layout.channels();
         let (runs, length) = self.runs();
-        let interleaved = if self.form == Form::Interleaved { interleaved_len(classes) } else { 0 };
-        let run = length.max(interleaved);
-        let lines = 1 + with_output!(self.elements, data => run * size_of_pointee(data)).div_ceil(LINE);
+        let interleaved = if self.form == Form::Interleaved { length } else { 0 };
+        let lines = 1 + with_output!(self.elements, data => length * size_of_pointee(data)).div_ceil(LINE);
         let all_lines = if self.mode == Mode::Stream { runs * lines } else { 0 };
         fit(&mut stage.rows, classes, Row::default());
         fit(&mut stage.interleaved, interleaved, R::ZERO);
@@ -339,7 +338,7 @@ impl<'a> Sink<'a> {
             let interleaved = self.form == Form::Interleaved;
             let (runs, length) = self.runs();
             if interleaved {
-                if !add && interleaved_len(self.layout.channels()) == length {
+                if !add {
                     let first = self.run_at(data, span.sample, 0, span.voxel);
                     // SAFETY: the voxels with all their classes lie side by side in the view, whose bounds were checked when it
                     // was made, and nobody else uses them.

@@ -8,7 +8,7 @@ use dice_core::{Dense, Layout, View, ViewMut, Walk};
 
 use crate::dispatch::Kernel;
 use crate::element::{Element, Elements, with_pointer};
-use crate::form::{Form, deinterleave, interleaved_len, take_apart};
+use crate::form::{Form, deinterleave, take_parts_apart, take_voxels_apart};
 use crate::kernel::Row;
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
@@ -45,8 +45,6 @@ unsafe impl Sync for Planes<'_> {}
 #[derive(Debug, Default)]
 pub(crate) struct PlaneStage<R> {
     rows: Vec<Row<R>>,
-    /// An interleaved block, converted.
-    interleaved: Vec<R>,
 }
 
 impl<R: Real> PlaneStage<R> {
@@ -63,8 +61,8 @@ pub(crate) struct Rows<'s, E> {
     classes: usize,
     /// How many blocks can be read like this one: itself, and those [behind](Self::behind) it.
     blocks: usize,
-    /// The numbers of each voxel lie side by side: [`voxels`](Self::voxels) and [`take_apart`](Self::take_apart) read them, and
-    /// nothing else does.
+    /// The numbers of each voxel lie side by side: [`voxels`](Self::voxels), [`take_voxels_apart`](Self::take_voxels_apart)
+    /// and [`take_parts_apart`](Self::take_parts_apart) read them, and nothing else does.
     interleaved: bool,
     later: Later<E>,
     borrowed: PhantomData<&'s [E]>,
@@ -170,14 +168,30 @@ impl<'s, E: Element> Rows<'s, E> {
         if INTERLEAVED { lanes.apart(x) } else { x }
     }
 
-    /// One vector of each of `N` classes, 4 or 8, from class `first` on, of interleaved numbers of 4 classes or more.
+    /// One vector of each of few interleaved classes.
     #[inline(always)]
-    pub(crate) fn take_apart<L: Lanes, const N: usize>(&self, lanes: L, first: usize, vector: usize) -> [L::F; N] {
+    pub(crate) fn take_voxels_apart<L: Lanes, const CLASSES: usize>(&self, lanes: L, vector: usize) -> [L::F; CLASSES] {
+        take_voxels_apart(lanes, self.interleaved_from(vector).as_chunks().0.first_chunk().expect("all classes"))
+    }
+
+    /// One vector of each of `N` of many interleaved classes, 4 or 8, from class `first` on.
+    #[inline(always)]
+    pub(crate) fn take_parts_apart<L: Lanes, const N: usize>(
+        &self,
+        lanes: L,
+        first: usize,
+        vector: usize,
+    ) -> [L::F; N] {
+        take_parts_apart(lanes, &self.interleaved_from(vector)[first..], self.classes)
+    }
+
+    /// The interleaved numbers of the voxels of one vector and of those behind it.
+    #[inline(always)]
+    fn interleaved_from(&self, vector: usize) -> &[E] {
         assert!(vector < VECTORS && self.interleaved, "inside the block");
-        let (numbers, from) = (BLOCK * self.classes, vector * LANES * self.classes + first);
         // SAFETY: whoever made the rows vouches for blocks of voxels with all their classes; nobody writes to them meanwhile.
-        let block = unsafe { slice::from_raw_parts(self.first, numbers) };
-        take_apart(lanes, &block[from..], self.classes)
+        let block = unsafe { slice::from_raw_parts(self.first, BLOCK * self.classes) };
+        &block[vector * LANES * self.classes..]
     }
 
     /// Asks for one vector of a later block; called for each vector of a block, it asks for as many as a block has. While a block
@@ -245,10 +259,7 @@ impl<'a> Planes<'a> {
 
     /// Makes room for the rows of a block.
     pub(crate) fn fit<R: Real>(&self, stage: &mut PlaneStage<R>) {
-        let classes = self.layout.channels();
-        fit(&mut stage.rows, classes, Row::default());
-        let interleaved = if self.form == Form::Interleaved { interleaved_len(classes) } else { 0 };
-        fit(&mut stage.interleaved, interleaved, R::ZERO);
+        fit(&mut stage.rows, self.layout.channels(), Row::default());
     }
 
     pub(crate) fn is_interleaved(&self) -> bool {
@@ -295,7 +306,7 @@ impl<'a> Planes<'a> {
     }
 
     /// The rows of `blocks` blocks from a whole one on, where they lie, if a kernel can read them there: it may widen halves, and
-    /// with `by_voxels` interleaved numbers are left to [`Rows::voxels`] and [`Rows::take_apart`].
+    /// with `by_voxels` interleaved numbers are left to what [takes them apart](Rows::voxels).
     #[inline(always)]
     pub(crate) fn borrowed<R: Real>(&self, span: &Span, blocks: usize, by_voxels: bool) -> Option<Logits<'_, R>> {
         let readable = self.form == Form::Planes || by_voxels && self.form == Form::Interleaved;
@@ -366,17 +377,10 @@ impl Planes<'_> {
                 }
             }
             Form::Interleaved if span.is_whole() => {
-                let numbers = BLOCK * self.layout.channels();
-                let voxel = span.voxel * self.layout.channels();
-                if interleaved_len(self.layout.channels()) == numbers {
-                    // SAFETY: as above: the voxels with all their classes lie side by side; nobody writes to them meanwhile.
-                    let from = unsafe { slice::from_raw_parts(data.wrapping_add(origin + voxel), numbers) };
-                    deinterleave(lanes, from, &mut stage.rows);
-                } else {
-                    // SAFETY: as above.
-                    unsafe { convert(lanes, element(0, voxel as isize), &mut stage.interleaved[..numbers]) };
-                    deinterleave(lanes, &stage.interleaved, &mut stage.rows);
-                }
+                let classes = self.layout.channels();
+                let first = data.wrapping_add(origin + span.voxel * classes);
+                // SAFETY: as above: the voxels with all their classes lie side by side; nobody writes to them meanwhile.
+                deinterleave(lanes, unsafe { slice::from_raw_parts(first, BLOCK * classes) }, &mut stage.rows);
             }
             _ => self.walk.runs(span.voxels(), |voxel, offset, length, stride| {
                 let place = span.inside.start + voxel - span.voxel;

@@ -6,7 +6,7 @@
 use super::Row;
 use super::exp::exp;
 use crate::element::Element;
-use crate::form::groups;
+use crate::form::{few_or_many, groups};
 use crate::gather::Rows;
 use crate::lanes::Lanes;
 use crate::real::Real;
@@ -191,19 +191,28 @@ fn take_apart<L: Lanes, E: Element>(lanes: L, logits: Rows<'_, E>, rows: &mut [R
         }
         max
     }
-    for vector in 0..VECTORS {
-        let mut greatest = lanes.splat(L::R::NEG_INFINITY);
-        let [eights, fours] = groups::<L>(rows.len());
-        for first in eights {
-            let z = logits.take_apart::<L, 8>(lanes, first, vector);
-            greatest = take(lanes, z, &mut rows[first..], vector, greatest);
+    let none = lanes.splat(L::R::NEG_INFINITY);
+    few_or_many!(
+        rows.len(),
+        CLASSES => for vector in 0..VECTORS {
+            let z = logits.take_voxels_apart::<L, CLASSES>(lanes, vector);
+            let greatest = take(lanes, z, rows, vector, none);
+            lanes.store(max.vector_mut(vector), greatest);
+        },
+        for vector in 0..VECTORS {
+            let mut greatest = none;
+            let [eights, fours] = groups::<L>(rows.len());
+            for first in eights {
+                let z = logits.take_parts_apart::<L, 8>(lanes, first, vector);
+                greatest = take(lanes, z, &mut rows[first..], vector, greatest);
+            }
+            for first in fours {
+                let z = logits.take_parts_apart::<L, 4>(lanes, first, vector);
+                greatest = take(lanes, z, &mut rows[first..], vector, greatest);
+            }
+            lanes.store(max.vector_mut(vector), greatest);
         }
-        for first in fours {
-            let z = logits.take_apart::<L, 4>(lanes, first, vector);
-            greatest = take(lanes, z, &mut rows[first..], vector, greatest);
-        }
-        lanes.store(max.vector_mut(vector), greatest);
-    }
+    );
 }
 
 /// e and r of [`Softmax`] for `COUNT` vectors of a block from vector `first` on, to the same bits, without leaving the

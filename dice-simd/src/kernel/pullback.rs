@@ -77,7 +77,7 @@ impl<R: Real> PullbackPass<'_, R> {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
         let alike = mem::discriminant(&self.source.elements()) == mem::discriminant(&self.sink.elements());
         let in_registers = self.source.is_interleaved() && alike && L::TRANSPOSES && in_registers::<GROUP, CLASSES>();
-        let takes_apart = L::TRANSPOSES && A::IN_TWO_STEPS && CLASSES == 0 && classes > 3;
+        let takes_apart = L::TRANSPOSES && A::IN_TWO_STEPS && CLASSES == 0 && classes > 1;
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
         self.source.fit(stage);

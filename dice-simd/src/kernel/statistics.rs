@@ -143,7 +143,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
-        let by_voxels = L::TRANSPOSES && (in_registers::<GROUP, CLASSES>() || A::IN_TWO_STEPS && classes > 3);
+        let by_voxels = L::TRANSPOSES && (in_registers::<GROUP, CLASSES>() || A::IN_TWO_STEPS && classes > 1);
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, sums, table, .. } = &mut *scratch;
         self.source.fit(stage);

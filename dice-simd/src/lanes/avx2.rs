@@ -376,6 +376,13 @@ impl Lanes for Avx2<f32> {
     }
 
     const TRANSPOSES: bool = true;
+    const REGISTER: usize = LANES / 2;
+    #[inline(always)]
+    fn permute(self, x: Self::F, places: &[i32; LANES]) -> Self::F {
+        // Of a place the instruction reads the three bits within the register.
+        let places: [__m256i; 2] = cast(*places);
+        each!(R in 2 => self.0.avx2._mm256_permutevar8x32_ps(x[R], places[R]))
+    }
     #[inline(always)]
     fn transpose(self, x: [Self::F; 4]) -> [Self::F; 4] {
         let halves = each!(H in 2 => self.transpose_halves([x[0][H], x[1][H], x[2][H], x[3][H]]));

@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{LANES, Lanes, PairWords, SortedPairs, apart_by_element, bits, each, together_by_element};
+use super::{Choice, LANES, Lanes, PairWords, SortedPairs, apart_by_element, bits, each, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::real::{LEAST_F32, POWERS_F32, Real, TO_EXPONENT_F32, UNIT_F64};
 use crate::tile::BLOCK;
@@ -243,6 +243,10 @@ macro_rules! arithmetic {
             self.0.avx512f._mm512_cmp_epi32_mask::<_MM_CMPINT_EQ>(a, b)
         }
         #[inline(always)]
+        fn chosen(self, choice: &Choice) -> __mmask16 {
+            choice.bits
+        }
+        #[inline(always)]
         fn select_i(self, m: __mmask16, a: __m512i, b: __m512i) -> __m512i {
             self.0.avx512f._mm512_mask_blend_epi32(m, b, a)
         }
@@ -421,6 +425,10 @@ impl Lanes for Avx512<f32> {
     }
 
     const TRANSPOSES: bool = true;
+    #[inline(always)]
+    fn permute(self, x: Self::F, places: &[i32; LANES]) -> Self::F {
+        [self.0.avx512f._mm512_permutexvar_ps(cast(*places), x[0])]
+    }
     #[inline(always)]
     fn transpose(self, x: [Self::F; 4]) -> [Self::F; 4] {
         let avx512f = self.0.avx512f;

@@ -115,6 +115,11 @@ pub(crate) trait Lanes: Copy {
     fn gt(self, a: Self::F, b: Self::F) -> Self::M;
     /// m ? a : b.
     fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F;
+    /// The lanes that a constant chooses.
+    #[inline(always)]
+    fn chosen(self, choice: &Choice) -> Self::M {
+        self.eq(self.load_i(&choice.lanes), self.splat_i(-1))
+    }
     /// m ? a : +0.
     #[inline(always)]
     fn keep(self, m: Self::M, a: Self::F) -> Self::F {
@@ -225,6 +230,13 @@ pub(crate) trait Lanes: Copy {
     fn together<const N: usize>(self, x: [Self::F; N]) -> [Self::F; N] {
         together_by_element(self, x)
     }
+    /// Lanes of a register.
+    const REGISTER: usize = LANES;
+    /// The lanes of each register in another order: `places` says where each comes from, all counted in the vector.
+    #[inline(always)]
+    fn permute(self, _x: Self::F, _places: &[i32; LANES]) -> Self::F {
+        unreachable!("this level does not transpose")
+    }
     /// The 4 × 4 matrices that four vectors are, quarter by quarter, transposed.
     #[inline(always)]
     fn transpose(self, _x: [Self::F; 4]) -> [Self::F; 4] {
@@ -266,6 +278,24 @@ pub(crate) trait Lanes: Copy {
         let mut lanes = [Self::R::ZERO; LANES];
         self.store(&mut lanes, x);
         *to = lanes.map(|x| f16::from_f32(x.to_f64() as f32));
+    }
+}
+
+/// Some lanes, in both forms that levels have of truth values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choice {
+    /// −1 where a lane is chosen, 0 elsewhere.
+    lanes: [i32; LANES],
+    bits: u16,
+}
+
+impl Choice {
+    pub(crate) const NONE: Self = Self { lanes: [0; LANES], bits: 0 };
+
+    pub(crate) const fn and(mut self, lane: usize) -> Self {
+        self.lanes[lane] = -1;
+        self.bits |= 1 << lane;
+        self
     }
 }
 

@@ -237,6 +237,13 @@ impl Lanes for Neon<f32> {
     }
 
     const TRANSPOSES: bool = true;
+    const REGISTER: usize = LANES / 4;
+    #[inline(always)]
+    fn permute(self, x: Self::F, places: &[i32; LANES]) -> Self::F {
+        let bytes = places.map(|place| u32::from_ne_bytes([0, 1, 2, 3].map(|byte| (place % 4 * 4) as u8 + byte)));
+        let bytes: [uint8x16_t; 4] = cast(bytes);
+        each!(R in 4 => cast(self.0.neon.vqtbl1q_u8(cast(x[R]), bytes[R])))
+    }
     #[inline(always)]
     fn transpose(self, x: [Self::F; 4]) -> [Self::F; 4] {
         let quarters = each!(R in 4 => self.transpose_registers([x[0][R], x[1][R], x[2][R], x[3][R]]));
