@@ -28,7 +28,7 @@ impl<L: Lanes, const N: usize> Granules<L, N> {
     const PER_VOXEL: usize = N / Self::SIZE;
     const PER_REGISTER: usize = L::REGISTER / Self::SIZE;
 
-    /// Where a register of a voxel after the other holds granules of a kind, `[register][kind]`.
+    /// Where each of M registers side by side holds granules of a kind, `[register][kind]`.
     const IS_KIND: [[Choice; N]; N] = {
         let mut is_kind = [[Choice::NONE; N]; N];
         let (mut register, mut lane) = (0, 0);
@@ -100,8 +100,16 @@ pub(crate) fn take_voxels_apart<L: Lanes, E: Element, const N: usize>(lanes: L, 
         }
     }
     match size {
-        2 => x.as_chunks_mut().0.iter_mut().for_each(|pair: &mut [_; 2]| *pair = lanes.apart(*pair)),
-        4 => x.as_chunks_mut().0.iter_mut().for_each(|four: &mut [_; 4]| *four = lanes.apart(*four)),
+        2 => {
+            for pair in x.as_chunks_mut().0 {
+                *pair = lanes.apart::<2>(*pair);
+            }
+        }
+        4 => {
+            for four in x.as_chunks_mut().0 {
+                *four = lanes.apart::<4>(*four);
+            }
+        }
         _ => {}
     }
     x
@@ -116,8 +124,16 @@ pub(super) fn put_voxels_together<L: Lanes, E: Output, const N: usize>(
 ) {
     let (size, per_voxel) = (Granules::<L, N>::SIZE, Granules::<L, N>::PER_VOXEL);
     match size {
-        2 => x.as_chunks_mut().0.iter_mut().for_each(|pair: &mut [_; 2]| *pair = lanes.together(*pair)),
-        4 => x.as_chunks_mut().0.iter_mut().for_each(|four: &mut [_; 4]| *four = lanes.together(*four)),
+        2 => {
+            for pair in x.as_chunks_mut().0 {
+                *pair = lanes.together::<2>(*pair);
+            }
+        }
+        4 => {
+            for four in x.as_chunks_mut().0 {
+                *four = lanes.together::<4>(*four);
+            }
+        }
         _ => {}
     }
     if per_voxel > 1 {

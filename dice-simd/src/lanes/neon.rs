@@ -1,7 +1,7 @@
 //! NEON: registers of four f32 or two f64.
 
 use std::arch::aarch64::{
-    float32x4_t, float64x2_t, int32x4_t, int64x2_t, uint8x16x2_t, uint16x4_t, uint32x4_t, uint64x2_t,
+    float32x4_t, float64x2_t, int32x4_t, int64x2_t, uint8x16_t, uint8x16x2_t, uint16x4_t, uint32x4_t, uint64x2_t,
 };
 use std::arch::asm;
 use std::marker::PhantomData;
@@ -215,24 +215,40 @@ impl Lanes for Neon<f32> {
 
     #[inline(always)]
     fn apart<const N: usize>(self, mut x: [Self::F; N]) -> [Self::F; N] {
-        if N != 2 {
-            return apart_by_element(self, x);
-        }
         let neon = self.0.neon;
-        let pairs: [[[float32x4_t; 2]; 2]; 2] = cast([x[0], x[1]]);
-        let pairs = [pairs[0][0], pairs[0][1], pairs[1][0], pairs[1][1]];
-        x[0] = each!(R in 4 => neon.vuzp1q_f32(pairs[R][0], pairs[R][1]));
-        x[1] = each!(R in 4 => neon.vuzp2q_f32(pairs[R][0], pairs[R][1]));
+        match N {
+            2 => {
+                let pairs: [[[float32x4_t; 2]; 2]; 2] = cast([x[0], x[1]]);
+                let pairs = [pairs[0][0], pairs[0][1], pairs[1][0], pairs[1][1]];
+                x[0] = each!(R in 4 => neon.vuzp1q_f32(pairs[R][0], pairs[R][1]));
+                x[1] = each!(R in 4 => neon.vuzp2q_f32(pairs[R][0], pairs[R][1]));
+            }
+            4 => {
+                let numbers = each!(R in 4 => self.transpose_registers(x[R]));
+                for (number, x) in x.iter_mut().enumerate() {
+                    *x = each!(R in 4 => numbers[R][number]);
+                }
+            }
+            _ => return apart_by_element(self, x),
+        }
         x
     }
     #[inline(always)]
     fn together<const N: usize>(self, mut x: [Self::F; N]) -> [Self::F; N] {
-        if N != 2 {
-            return together_by_element(self, x);
+        match N {
+            2 => {
+                let (neon, a, b) = (self.0.neon, x[0], x[1]);
+                let pairs = each!(R in 4 => [neon.vzip1q_f32(a[R], b[R]), neon.vzip2q_f32(a[R], b[R])]);
+                (x[0], x[1]) = (cast([pairs[0], pairs[1]]), cast([pairs[2], pairs[3]]));
+            }
+            4 => {
+                let voxels = each!(R in 4 => self.transpose_registers([x[0][R], x[1][R], x[2][R], x[3][R]]));
+                for (x, voxels) in x.iter_mut().zip(voxels) {
+                    *x = voxels;
+                }
+            }
+            _ => return together_by_element(self, x),
         }
-        let (neon, first, second) = (self.0.neon, x[0], x[1]);
-        let pairs = each!(R in 4 => [neon.vzip1q_f32(first[R], second[R]), neon.vzip2q_f32(first[R], second[R])]);
-        (x[0], x[1]) = (cast([pairs[0], pairs[1]]), cast([pairs[2], pairs[3]]));
         x
     }
 
