@@ -24,7 +24,7 @@ pub(super) struct Probabilities<'s, R> {
 pub(super) trait Activate {
     /// Whether the gradient of one class depends on the other classes.
     const COUPLED: bool;
-    /// Whether it is what [`prepare`] and [`exponentiate`] do one after the other: then the logits may be interleaved, of 4 classes
+    /// Whether it is what [`prepare`] and [`exponentiate`] do one after the other: then the logits may be interleaved, of 2 classes
     /// or more, on levels that transpose.
     const IN_TWO_STEPS: bool;
 
