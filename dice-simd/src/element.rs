@@ -1,8 +1,10 @@
 //! The element types of tensors, and how they become the numbers that kernels compute with.
 
+use std::ptr;
+
 use dice_core::half::{bf16, f16};
 
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{LANES, LINE, Lanes};
 use crate::real::Real;
 
 /// Where the elements of a tensor lie, and what they are.
@@ -55,14 +57,25 @@ pub(crate) trait Output: Element {
         lanes.store(&mut numbers, x);
         *to = numbers.map(Self::narrow);
     }
-    /// As [`store`](Self::store), past the caches, see [`Lanes::stream`].
+    /// Writes elements past the caches, for outputs that nobody reads soon; [`Lanes::fence`] before others may read them.
     ///
     /// # Safety
-    /// `to` is valid for writes of sixteen elements, and aligned to as many bytes, 64 at most.
+    /// `to` is valid for writes, and aligned to as many bytes as the elements have, 64 at most.
     #[inline(always)]
-    unsafe fn stream<L: Lanes>(lanes: L, to: *mut Self, x: L::F) {
-        // SAFETY: the caller's promise.
-        Self::store(lanes, unsafe { &mut *to.cast() }, x);
+    unsafe fn stream<L: Lanes>(lanes: L, to: *mut [Self; LANES], elements: &[Self; LANES]) {
+        let (to, from, bytes) = (to.cast::<u8>(), ptr::from_ref(elements).cast::<u8>(), size_of_val(elements));
+        if bytes == LINE / 2 {
+            // SAFETY: so many bytes the elements are.
+            let half = unsafe { &*from.cast() };
+            // SAFETY: the caller's promise.
+            return unsafe { lanes.stream_half_line(to.cast(), half) };
+        }
+        for start in (0..bytes).step_by(LINE) {
+            // SAFETY: the elements are whole lines.
+            let line = unsafe { &*from.wrapping_add(start).cast() };
+            // SAFETY: the caller's promise.
+            unsafe { lanes.stream_line(to.wrapping_add(start).cast(), line) };
+        }
     }
 }
 
@@ -107,13 +120,6 @@ impl Output for f16 {
     fn store<L: Lanes>(lanes: L, to: &mut [Self; LANES], x: L::F) {
         lanes.store_f16(to, x);
     }
-    #[inline(always)]
-    unsafe fn stream<L: Lanes>(lanes: L, to: *mut Self, x: L::F) {
-        let mut elements = [Self::ZERO; LANES];
-        Self::store(lanes, &mut elements, x);
-        // SAFETY: the caller's promise.
-        unsafe { lanes.stream_halves(to.cast(), elements.map(Self::to_bits)) };
-    }
 }
 
 impl Element for bf16 {
@@ -143,13 +149,6 @@ impl Output for bf16 {
     fn store<L: Lanes>(lanes: L, to: &mut [Self; LANES], x: L::F) {
         lanes.store_bf16(to, x);
     }
-    #[inline(always)]
-    unsafe fn stream<L: Lanes>(lanes: L, to: *mut Self, x: L::F) {
-        let mut elements = [Self::ZERO; LANES];
-        Self::store(lanes, &mut elements, x);
-        // SAFETY: the caller's promise.
-        unsafe { lanes.stream_halves(to.cast(), elements.map(Self::to_bits)) };
-    }
 }
 
 impl Element for f32 {
@@ -171,15 +170,6 @@ impl Output for f32 {
     fn narrow<R: Real>(x: R) -> Self {
         x.to_f64() as Self
     }
-    #[inline(always)]
-    unsafe fn stream<L: Lanes>(lanes: L, to: *mut Self, x: L::F) {
-        match L::R::borrow(Self::elements(to)) {
-            // SAFETY: the caller's promise.
-            Some(to) => unsafe { lanes.stream(to, x) },
-            // SAFETY: the caller's promise.
-            None => Self::store(lanes, unsafe { &mut *to.cast() }, x),
-        }
-    }
 }
 
 impl Element for f64 {
@@ -200,15 +190,6 @@ impl Output for f64 {
     #[inline(always)]
     fn narrow<R: Real>(x: R) -> Self {
         x.to_f64()
-    }
-    #[inline(always)]
-    unsafe fn stream<L: Lanes>(lanes: L, to: *mut Self, x: L::F) {
-        match L::R::borrow(Self::elements(to)) {
-            // SAFETY: the caller's promise.
-            Some(to) => unsafe { lanes.stream(to, x) },
-            // SAFETY: the caller's promise.
-            None => Self::store(lanes, unsafe { &mut *to.cast() }, x),
-        }
     }
 }
 

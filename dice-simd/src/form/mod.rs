@@ -5,10 +5,8 @@ mod whole;
 
 use dice_core::{Layout, Walk};
 
-use self::parts::put_parts_together;
-pub(crate) use self::parts::take_parts_apart;
-use self::whole::put_voxels_together;
-pub(crate) use self::whole::take_voxels_apart;
+pub(crate) use self::parts::{put_parts_together, take_parts_apart};
+pub(crate) use self::whole::{put_voxels_together, take_voxels_apart};
 use crate::element::{Element, Output};
 use crate::kernel::Row;
 use crate::lanes::{LANES, Lanes};
@@ -130,7 +128,7 @@ pub(crate) fn interleave<L: Lanes, E: Output>(lanes: L, rows: &[Row<L::R>], to: 
                 let rows: &[_; CLASSES] = rows.first_chunk().expect("as many as classes");
                 let vectors: &mut [[_; CLASSES]] = to.as_chunks_mut().0.as_chunks_mut().0;
                 for (vector, to) in vectors.iter_mut().enumerate().take(VECTORS) {
-                    put_voxels_together(lanes, to, load_each(lanes, rows, vector));
+                    *to = put_voxels_together(lanes, load_each(lanes, rows, vector));
                 }
             },
             for vector in 0..VECTORS {

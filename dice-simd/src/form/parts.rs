@@ -46,7 +46,7 @@ pub(crate) fn take_parts_apart<L: Lanes, E: Element, const N: usize>(lanes: L, f
 /// # Panics
 /// If `to` is shorter than that.
 #[inline(always)]
-pub(super) fn put_parts_together<L: Lanes, E: Output, const N: usize>(
+pub(crate) fn put_parts_together<L: Lanes, E: Output, const N: usize>(
     lanes: L,
     to: &mut [E],
     stride: usize,

@@ -83,6 +83,22 @@ impl<L: Lanes, const N: usize> Granules<L, N> {
     }
 }
 
+/// Changes the vectors of each granule of `$size` numbers, 1, 2 or 4: as an array, whose length tells the lanes what to do.
+macro_rules! each_granule {
+    ($size:expr, $x:ident, $granule:ident => $changed:expr) => {
+        match $size {
+            2 => each_granule!(@ 2, $x, $granule => $changed),
+            4 => each_granule!(@ 4, $x, $granule => $changed),
+            _ => {}
+        }
+    };
+    (@ $size:literal, $x:ident, $granule:ident => $changed:expr) => {
+        for $granule in $x.as_chunks_mut::<$size>().0 {
+            *$granule = { let $granule = *$granule; $changed };
+        }
+    };
+}
+
 /// The numbers of sixteen voxels that lie side by side: a vector per number.
 #[inline(always)]
 pub(crate) fn take_voxels_apart<L: Lanes, E: Element, const N: usize>(lanes: L, from: &[[E; LANES]; N]) -> [L::F; N] {
@@ -99,48 +115,21 @@ pub(crate) fn take_voxels_apart<L: Lanes, E: Element, const N: usize>(lanes: L, 
                 if per_voxel == 1 { gathered } else { lanes.permute(gathered, &Granules::<L, N>::GATHERED[kind]) };
         }
     }
-    match size {
-        2 => {
-            for pair in x.as_chunks_mut().0 {
-                *pair = lanes.apart::<2>(*pair);
-            }
-        }
-        4 => {
-            for four in x.as_chunks_mut().0 {
-                *four = lanes.apart::<4>(*four);
-            }
-        }
-        _ => {}
-    }
+    each_granule!(size, x, granule => lanes.apart(granule));
     x
 }
 
 /// And back.
 #[inline(always)]
-pub(super) fn put_voxels_together<L: Lanes, E: Output, const N: usize>(
-    lanes: L,
-    to: &mut [[E; LANES]; N],
-    mut x: [L::F; N],
-) {
+pub(crate) fn put_voxels_together<L: Lanes, E: Output, const N: usize>(lanes: L, mut x: [L::F; N]) -> [[E; LANES]; N] {
     let (size, per_voxel) = (Granules::<L, N>::SIZE, Granules::<L, N>::PER_VOXEL);
-    match size {
-        2 => {
-            for pair in x.as_chunks_mut().0 {
-                *pair = lanes.together::<2>(*pair);
-            }
-        }
-        4 => {
-            for four in x.as_chunks_mut().0 {
-                *four = lanes.together::<4>(*four);
-            }
-        }
-        _ => {}
-    }
+    each_granule!(size, x, granule => lanes.together(granule));
     if per_voxel > 1 {
         for (place, x) in x.iter_mut().enumerate() {
             *x = lanes.permute(*x, &Granules::<L, N>::SCATTERED[place / size]);
         }
     }
+    let mut to = [[E::narrow(L::R::ZERO); LANES]; N];
     for part in 0..size {
         for vector in 0..per_voxel {
             let mut together = x[part];
@@ -156,4 +145,5 @@ pub(super) fn put_voxels_together<L: Lanes, E: Output, const N: usize>(
             }
         }
     }
+    to
 }

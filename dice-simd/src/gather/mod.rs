@@ -12,7 +12,7 @@ use std::slice;
 use dice_core::{Activation, CheckedProblem, Error, Target};
 
 use crate::dispatch::Kernel;
-use crate::element::{Element, Elements};
+use crate::element::Element;
 use crate::kernel::Row;
 use crate::lanes::Lanes;
 use crate::real::Real;
@@ -95,12 +95,6 @@ pub(crate) struct LabelBlocks<'s> {
 }
 
 impl<'s> LabelBlocks<'s> {
-    /// Those of at most so many blocks.
-    #[inline(always)]
-    pub(crate) fn at_most(self, blocks: usize) -> Self {
-        Self { blocks: &self.blocks[..self.blocks.len().min(blocks)], ..self }
-    }
-
     #[inline(always)]
     pub(crate) fn get(self, block: usize) -> ByteLabels<'s> {
         ByteLabels { labels: &self.blocks[block], first: self.first }
@@ -277,16 +271,6 @@ impl<'a> Source<'a> {
         };
         let truth = Truth::Labels(Channels::Bytes(LabelBlocks { blocks, first: self.first() }));
         Block { counted: BLOCK, logits, truth, weights: None }
-    }
-
-    /// The elements of the prediction.
-    pub(crate) fn elements(&self) -> Elements {
-        self.logits.elements()
-    }
-
-    /// Whether the numbers of a voxel lie side by side.
-    pub(crate) fn is_interleaved(&self) -> bool {
-        self.logits.is_interleaved()
     }
 
     /// The label of channel 0.

@@ -10,13 +10,10 @@ use crate::dispatch::Kernel;
 use crate::element::{Element, Elements, with_pointer};
 use crate::form::{Form, deinterleave, take_parts_apart, take_voxels_apart};
 use crate::kernel::Row;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{LANES, LINE, Lanes};
 use crate::real::Real;
 use crate::scratch::fit;
 use crate::tile::{BLOCK, Span, VECTORS};
-
-/// A cache line, in bytes.
-const LINE: usize = 64;
 
 /// Rows that are on their way from memory to the L2 cache at once, more or less: what covers its latency.
 const ROWS_AHEAD: usize = 64;

@@ -41,6 +41,12 @@ pub(super) trait Activate {
     fn slope<L: Lanes>(lanes: L, e: L::F, r: L::F) -> L::F;
 }
 
+/// Whether an activation reads voxels of so many classes as they lie, one after the other.
+#[inline(always)]
+pub(super) const fn takes_voxels_apart<L: Lanes, A: Activate>(classes: usize) -> bool {
+    L::TRANSPOSES && A::IN_TWO_STEPS && classes > 1
+}
+
 /// Softmax over the classes: e = exp(z − max z), r = 1 / Σ e.
 pub(super) struct Softmax;
 

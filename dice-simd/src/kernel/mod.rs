@@ -52,11 +52,6 @@ impl<T: Copy> Row<T> {
     }
 }
 
-/// Whether a softmax of the class bucket `CLASSES` has a kernel that holds whole voxels in registers.
-const fn in_registers<const GROUP: usize, const CLASSES: usize>() -> bool {
-    matches!((CLASSES, GROUP), (2, _) | (4, 2 | 4))
-}
-
 /// Calls `$run::<Activate, CLASSES>` for the activation and the class bucket: 0 stands for any number of classes. f64 has that
 /// bucket only.
 macro_rules! for_activation_and_classes {

@@ -4,20 +4,20 @@
 //! of a softmax is p_c (u_c − Σ_k p_k u_k), and that of an uncoupled activation u · ∂p/∂z.
 
 use std::marker::PhantomData;
-use std::mem;
 
 use dice_core::{Activation, Cotangent, Sum};
 
-use super::activate::{self, Activate, Ahead, Probabilities, softmax};
+use super::activate::{self, Activate, Ahead, Probabilities, softmax, takes_voxels_apart};
 use super::blocks::{PlainBlocks, UseBlock};
 use super::truth::Truth;
-use super::{Row, for_activation_and_classes, in_registers};
+use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
 use crate::element::Output;
+use crate::form::{few_or_many, groups};
 use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, Rows, Source, with_rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
-use crate::scatter::{Sink, SinkBlock, SinkStage};
+use crate::scatter::{Sink, SinkBlock, SinkBlocks, SinkStage};
 use crate::scratch::{Scratch, fit};
 use crate::tile::{BLOCK, Span, Tiles, VECTORS};
 
@@ -75,9 +75,7 @@ impl<R: Real> PullbackPass<'_, R> {
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
-        let alike = mem::discriminant(&self.source.elements()) == mem::discriminant(&self.sink.elements());
-        let in_registers = self.source.is_interleaved() && alike && L::TRANSPOSES && in_registers::<GROUP, CLASSES>();
-        let takes_apart = L::TRANSPOSES && A::IN_TWO_STEPS && CLASSES == 0 && classes > 1;
+        let by_voxels = takes_voxels_apart::<L, A>(classes);
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
         self.source.fit(stage);
@@ -96,56 +94,55 @@ impl<R: Real> PullbackPass<'_, R> {
                 let mut next = 0;
                 while next < run.len() {
                     let span = run.span(next);
-                    let by_voxels = in_registers && !run.labels.is_empty() && self.sink.takes_voxels(&span);
                     // Labels were looked at before; one that is no class does not count.
                     let bad = &mut FirstBad::default();
-                    let block = self.source.block_of(lanes, stage, &run, next, bad, by_voxels || takes_apart);
-                    let staged = if block.counted == 0 || silent {
+                    let block = self.source.block_of(lanes, stage, &run, next, bad, by_voxels);
+                    if block.counted == 0 || silent {
                         // SAFETY: the tile is this thread's alone, so are its voxels.
-                        let mut target = unsafe { self.sink.block::<R, R>(out, &span, 1, by_voxels) };
-                        for class in 0..classes {
-                            for vector in 0..VECTORS {
-                                target.put(lanes, class, vector, lanes.splat(R::ZERO));
-                            }
-                        }
-                        target.is_staged()
+                        let mut target = unsafe { self.sink.blocks::<R, R>(out, &span, 1, by_voxels) };
+                        target.block(0).fill(lanes, lanes.splat(R::ZERO));
+                        target.store(lanes, 0);
                     } else {
                         with_rows!(block.logits, R, logits => {
-                            // SAFETY: as above, of all blocks that the run has left.
-                            let mut target = unsafe { self.block_for(logits, out, &span, run.len() - next, by_voxels) };
+                            let e = &mut e[..];
                             match block.truth {
                                 gather::Truth::Labels(Channels::Bytes(labels)) => {
-                                    let labels = labels.at_most(target.blocks());
                                     next += labels.blocks.len() - 1;
-                                    let user = PullBackLabels { slopes, target: &mut target, activation: PhantomData::<A> };
-                                    let room = &mut e[..];
-                                    lanes.call::<_, GROUP>(PlainBlocks::<_, _, A, _, CLASSES>::new(logits, labels, room, user));
+                                    let out = &mut *out;
+                                    // SAFETY: as above.
+                                    let target = unsafe { self.target_of(logits, out, &span, labels.blocks.len(), by_voxels) };
+                                    if A::COUPLED && target.is_interleaved() {
+                                        let user = PullBackLabels::<_, _, A, true> { slopes, target, activation: PhantomData };
+                                        lanes.call::<_, GROUP>(PlainBlocks::<_, _, A, _, CLASSES>::new(logits, labels, e, user));
+                                    } else {
+                                        let user = PullBackLabels::<_, _, A, false> { slopes, target, activation: PhantomData };
+                                        lanes.call::<_, GROUP>(PlainBlocks::<_, _, A, _, CLASSES>::new(logits, labels, e, user));
+                                    }
                                 }
                                 truth => {
                                     let e = &mut e[..classes];
+                                    // SAFETY: as above.
+                                    let mut target = unsafe { self.target_of(logits, out, &span, 1, false) };
                                     A::activate::<L, _, GROUP, CLASSES>(lanes, logits, e, &mut r);
                                     let probabilities = Probabilities { e, r: &r };
+                                    let to = &mut target.block(0);
                                     match truth {
                                         gather::Truth::Labels(labels) => {
                                             let channels = labels.row(lanes, &mut channels);
-                                            pull_back::<L, A, _, _, GROUP>(
-                                                lanes, probabilities, channels, block.weights, slopes, &mut target, None,
+                                            pull_back::<L, A, _, _, GROUP, false>(
+                                                lanes, probabilities, channels, block.weights, slopes, to, None,
                                             );
                                         }
                                         gather::Truth::Dense(truth) => {
-                                            pull_back::<L, A, _, _, GROUP>(
-                                                lanes, probabilities, truth, block.weights, slopes, &mut target, None,
+                                            pull_back::<L, A, _, _, GROUP, false>(
+                                                lanes, probabilities, truth, block.weights, slopes, to, None,
                                             );
                                         }
                                     }
+                                    target.store(lanes, 0);
                                 }
                             }
-                            target.is_staged()
-                        })
-                    };
-                    if staged {
-                        // SAFETY: as above.
-                        unsafe { self.sink.store(lanes, out, &span) };
+                        });
                     }
                     next += 1;
                 }
@@ -159,18 +156,18 @@ impl<R: Real> PullbackPass<'_, R> {
     /// The blocks of the gradient where logits of this type are read: of the same type they are written in place.
     ///
     /// # Safety
-    /// As [`Sink::block`].
+    /// As [`Sink::blocks`].
     #[inline(always)]
-    unsafe fn block_for<'s, E: Output>(
+    unsafe fn target_of<'s, E: Output>(
         &'s self,
         _: Rows<'_, E>,
         out: &'s mut SinkStage<R>,
-        span: &Span,
+        span: &'s Span,
         blocks: usize,
         by_voxels: bool,
-    ) -> SinkBlock<'s, R, E> {
+    ) -> SinkBlocks<'s, R, E> {
         // SAFETY: the caller's promise.
-        unsafe { self.sink.block(out, span, blocks, by_voxels) }
+        unsafe { self.sink.blocks(out, span, blocks, by_voxels) }
     }
 }
 
@@ -187,14 +184,15 @@ fn weigh<L: Lanes>(lanes: L, weights: Option<&Row<L::R>>, vector: usize, g: L::F
 }
 
 /// The gradient of blocks of labels in which every voxel counts alike.
-struct PullBackLabels<'s, 't, R, E, A> {
+struct PullBackLabels<'s, 't, R, E, A, const BY_VOXELS: bool> {
     slopes: &'s [Slope<R>],
-    /// The first block.
-    target: &'s mut SinkBlock<'t, R, E>,
+    target: SinkBlocks<'t, R, E>,
     activation: PhantomData<A>,
 }
 
-impl<R: Real, E: Output, A: Activate> UseBlock<R, E> for PullBackLabels<'_, '_, R, E, A> {
+impl<R: Real, E: Output, A: Activate, const BY_VOXELS: bool> UseBlock<R, E>
+    for PullBackLabels<'_, '_, R, E, A, BY_VOXELS>
+{
     #[inline(always)]
     fn use_block<L: Lanes<R = R>, const GROUP: usize>(
         &mut self,
@@ -204,8 +202,9 @@ impl<R: Real, E: Output, A: Activate> UseBlock<R, E> for PullBackLabels<'_, '_, 
         channels: &Row<i32>,
         ahead: Option<Ahead<'_, L, E>>,
     ) {
-        let target = &mut self.target.behind(block);
-        pull_back::<L, A, _, _, GROUP>(lanes, probabilities, channels, None, self.slopes, target, ahead);
+        let target = &mut self.target.block(block);
+        pull_back::<L, A, _, _, GROUP, BY_VOXELS>(lanes, probabilities, channels, None, self.slopes, target, ahead);
+        self.target.store(lanes, block);
     }
 
     #[inline(always)]
@@ -223,10 +222,10 @@ impl<R: Real, E: Output, A: Activate> UseBlock<R, E> for PullBackLabels<'_, '_, 
         labels: ByteLabels<'_>,
     ) {
         let slopes: &[_; CLASSES] = self.slopes.try_into().expect("the bucket is that of the number of classes");
-        let target = &mut self.target.behind(block);
+        let mut target = self.target.block(block);
         for first in (0..VECTORS).step_by(COUNT) {
             let probabilities = softmax::<L, E, GROUP, CLASSES, COUNT, INTERLEAVED>(lanes, logits, first);
-            let mut gradient = [[lanes.splat(R::ZERO); COUNT]; CLASSES];
+            let mut gradient = [[lanes.splat(R::ZERO); CLASSES]; COUNT];
             for (j, (e, r)) in probabilities.into_iter().enumerate() {
                 let mut mean = lanes.splat(R::ZERO);
                 for class in 0..CLASSES {
@@ -236,27 +235,40 @@ impl<R: Real, E: Output, A: Activate> UseBlock<R, E> for PullBackLabels<'_, '_, 
                 let mean = lanes.mul(mean, r);
                 for class in 0..CLASSES {
                     let u = labels.slope(lanes, class, first + j, slopes[class]);
-                    gradient[class][j] = lanes.mul(lanes.mul(e[class], r), lanes.sub(u, mean));
+                    gradient[j][class] = lanes.mul(lanes.mul(e[class], r), lanes.sub(u, mean));
                 }
             }
-            target.put_voxels::<L, COUNT, CLASSES, INTERLEAVED>(lanes, first, gradient);
+            if BY_VOXELS {
+                for (j, gradient) in gradient.into_iter().enumerate() {
+                    target.put_voxels(lanes, first + j, gradient);
+                }
+            } else {
+                // Whole rows one after the other: streaming stores to many planes want long runs.
+                for class in 0..CLASSES {
+                    for (j, gradient) in gradient.iter().enumerate() {
+                        target.put(lanes, class, first + j, gradient[class]);
+                    }
+                }
+            }
         }
+        self.target.store(lanes, block);
     }
 }
 
-/// The gradient of a block in which some voxels count.
+/// The gradient of a block.
 #[inline(always)]
-fn pull_back<L: Lanes, A: Activate, E: Output, T: Truth<L::R>, const GROUP: usize>(
+fn pull_back<L: Lanes, A: Activate, E: Output, T: Truth<L::R>, const GROUP: usize, const BY_VOXELS: bool>(
     lanes: L,
-    Probabilities { e, r }: Probabilities<'_, L::R>,
+    probabilities: Probabilities<'_, L::R>,
     truth: T,
     weights: Option<&Row<L::R>>,
     slopes: &[Slope<L::R>],
     target: &mut SinkBlock<'_, L::R, E>,
     mut ahead: Option<Ahead<'_, L, E>>,
 ) {
+    let Probabilities { e, r } = probabilities;
+    let mut means = Row([L::R::ZERO; BLOCK]);
     if A::COUPLED {
-        let mut means = Row([L::R::ZERO; BLOCK]);
         for first in (0..VECTORS).step_by(GROUP) {
             let mut mean = [lanes.splat(L::R::ZERO); GROUP];
             for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
@@ -276,27 +288,83 @@ fn pull_back<L: Lanes, A: Activate, E: Output, T: Truth<L::R>, const GROUP: usiz
         if let Some(ahead) = ahead {
             ahead.finish(lanes);
         }
-        // Whole rows one after the other: streaming stores to many planes want long runs.
-        for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
-            for j in 0..VECTORS {
-                let u = truth.slope(lanes, class, j, slope);
-                let p = lanes.mul(lanes.load(e.vector(j)), lanes.load(r.vector(j)));
-                let g = lanes.mul(p, lanes.sub(u, lanes.load(means.vector(j))));
-                target.put(lanes, class, j, weigh(lanes, weights, j, g));
-            }
-        }
+    }
+    let gradient = Gradient { probabilities, means: &means, truth, weights, slopes, activation: PhantomData::<A> };
+    if BY_VOXELS {
+        gradient.put_voxels(lanes, target);
     } else {
-        for (class, (e, &slope)) in e.iter().zip(slopes).enumerate() {
-            for j in 0..VECTORS {
-                // Nothing flows to a channel that the loss does not depend on, not even NaN.
-                let g = if slope.is_zero() {
-                    lanes.splat(L::R::ZERO)
-                } else {
-                    let by_logit = A::slope(lanes, lanes.load(e.vector(j)), lanes.load(r.vector(j)));
-                    lanes.mul(truth.slope(lanes, class, j, slope), by_logit)
-                };
-                target.put(lanes, class, j, weigh(lanes, weights, j, g));
+        gradient.put_rows(lanes, target);
+    }
+}
+
+/// What the gradient of a block is computed from.
+struct Gradient<'s, R, T, A> {
+    probabilities: Probabilities<'s, R>,
+    /// Σ p u of each voxel, of a coupled activation.
+    means: &'s Row<R>,
+    truth: T,
+    weights: Option<&'s Row<R>>,
+    slopes: &'s [Slope<R>],
+    activation: PhantomData<A>,
+}
+
+impl<R: Real, T: Truth<R>, A: Activate> Gradient<'_, R, T, A> {
+    /// One vector of a class.
+    #[inline(always)]
+    fn of<L: Lanes<R = R>>(&self, lanes: L, class: usize, vector: usize, e: &Row<R>, slope: Slope<R>) -> L::F {
+        let (e, r) = (lanes.load(e.vector(vector)), lanes.load(self.probabilities.r.vector(vector)));
+        let g = if A::COUPLED {
+            let u = self.truth.slope(lanes, class, vector, slope);
+            lanes.mul(lanes.mul(e, r), lanes.sub(u, lanes.load(self.means.vector(vector))))
+        } else if slope.is_zero() {
+            // Nothing flows to a channel that the loss does not depend on, not even NaN.
+            lanes.splat(R::ZERO)
+        } else {
+            lanes.mul(self.truth.slope(lanes, class, vector, slope), A::slope(lanes, e, r))
+        };
+        weigh(lanes, self.weights, vector, g)
+    }
+
+    /// One vector of each of `N` classes from `first` on.
+    #[inline(always)]
+    fn of_each<L: Lanes<R = R>, const N: usize>(&self, lanes: L, first: usize, vector: usize) -> [L::F; N] {
+        let e: &[_; N] = self.probabilities.e[first..].first_chunk().expect("a group of classes");
+        let slopes: &[_; N] = self.slopes[first..].first_chunk().expect("a group of classes");
+        let mut gradient = [lanes.splat(R::ZERO); N];
+        for (class, gradient) in gradient.iter_mut().enumerate() {
+            *gradient = self.of(lanes, first + class, vector, &e[class], slopes[class]);
+        }
+        gradient
+    }
+
+    /// Writes the block class by class: streaming stores to many planes want long runs.
+    #[inline(always)]
+    fn put_rows<L: Lanes<R = R>, E: Output>(&self, lanes: L, target: &mut SinkBlock<'_, R, E>) {
+        for (class, (e, &slope)) in self.probabilities.e.iter().zip(self.slopes).enumerate() {
+            for vector in 0..VECTORS {
+                target.put(lanes, class, vector, self.of(lanes, class, vector, e, slope));
             }
         }
+    }
+
+    /// Writes the block voxel by voxel.
+    #[inline(always)]
+    fn put_voxels<L: Lanes<R = R>, E: Output>(&self, lanes: L, target: &mut SinkBlock<'_, R, E>) {
+        let classes = self.slopes.len();
+        few_or_many!(
+            classes,
+            CLASSES => for vector in 0..VECTORS {
+                target.put_voxels::<L, CLASSES>(lanes, vector, self.of_each(lanes, 0, vector));
+            },
+            for vector in 0..VECTORS {
+                let [eights, fours] = groups::<L>(classes);
+                for first in eights {
+                    target.put_parts::<L, 8>(lanes, first, vector, self.of_each(lanes, first, vector));
+                }
+                for first in fours {
+                    target.put_parts::<L, 4>(lanes, first, vector, self.of_each(lanes, first, vector));
+                }
+            }
+        );
     }
 }

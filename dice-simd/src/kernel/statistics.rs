@@ -9,10 +9,10 @@ use std::sync::Mutex;
 
 use dice_core::{Activation, NonFinite, Request, Statistics, Sum, accumulator};
 
-use super::activate::{self, Activate, Ahead, Probabilities, softmax};
+use super::activate::{self, Activate, Ahead, Probabilities, softmax, takes_voxels_apart};
 use super::blocks::{PlainBlocks, UseBlock};
 use super::truth::Truth;
-use super::{Row, for_activation_and_classes, in_registers};
+use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
 use crate::element::Element;
 use crate::gather::{self, Bad, ByteLabels, Channels, FirstBad, NotFinite, Rows, Source, with_rows};
@@ -143,7 +143,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
-        let by_voxels = L::TRANSPOSES && (in_registers::<GROUP, CLASSES>() || A::IN_TWO_STEPS && classes > 1);
+        let by_voxels = takes_voxels_apart::<L, A>(classes);
         let mut scratch = Scratch::<R>::of_thread();
         let Scratch { stage, e, sums, table, .. } = &mut *scratch;
         self.source.fit(stage);

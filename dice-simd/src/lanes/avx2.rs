@@ -10,7 +10,7 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V3;
 
-use super::{LANES, Lanes, apart_by_element, each, together_by_element};
+use super::{LANES, LINE, Lanes, apart_by_element, each, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
 use crate::tile::BLOCK;
@@ -46,7 +46,7 @@ type I = [__m256i; 2];
 
 /// What f32 and f64 differ in by the names of the instructions only.
 macro_rules! arithmetic {
-    ($real:ty: $count:tt of $register:ty, $pin:ident, $set1:ident, $stream:ident, $add:ident, $sub:ident, $mul:ident,
+    ($real:ty: $count:tt of $register:ty, $pin:ident, $set1:ident, $add:ident, $sub:ident, $mul:ident,
      $div:ident, $fmadd:ident, $max:ident, $or:ident, $and:ident, $compare:ident, $blendv:ident) => {
         type R = $real;
         type F = [$register; $count];
@@ -87,21 +87,15 @@ macro_rules! arithmetic {
             *to = cast(x);
         }
         #[inline(always)]
-        unsafe fn stream(self, to: *mut $real, x: Self::F) {
-            // SAFETY: the caller vouches for sixteen numbers at `to`, aligned to 64 bytes.
-            each!(R in $count => unsafe { self.0.avx.$stream(to.wrapping_add(R * LANES / $count), x[R]) });
+        unsafe fn stream_line(self, to: *mut [u8; LINE], line: &[u8; LINE]) {
+            let halves: [__m256i; 2] = cast(*line);
+            // SAFETY: the caller vouches for a line, aligned to it.
+            each!(R in 2 => unsafe { self.0.avx._mm256_stream_si256(to.cast::<__m256i>().wrapping_add(R), halves[R]) });
         }
         #[inline(always)]
-        unsafe fn stream_halves(self, to: *mut [u16; LANES], halves: [u16; LANES]) {
-            // SAFETY: the caller vouches for 32 bytes, aligned to 32.
-            unsafe { self.0.avx._mm256_stream_si256(to.cast(), cast(halves)) };
-        }
-        #[inline(always)]
-        unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
-            // SAFETY: the caller vouches for 64 bytes.
-            let line: [__m256; 2] = cast(unsafe { line.read_unaligned() });
-            // SAFETY: the caller vouches for 64 bytes, aligned to 64.
-            each!(R in 2 => unsafe { self.0.avx._mm256_stream_ps(to.cast::<f32>().wrapping_add(8 * R), line[R]) });
+        unsafe fn stream_half_line(self, to: *mut [u8; LINE / 2], half: &[u8; LINE / 2]) {
+            // SAFETY: the caller vouches for half a line, aligned to it.
+            unsafe { self.0.avx._mm256_stream_si256(to.cast(), cast(*half)) };
         }
         #[inline(always)]
         fn fence(self) {
@@ -296,7 +290,7 @@ fn narrow_f16(x: __m256) -> __m128i {
 
 impl Lanes for Avx2<f32> {
     arithmetic! {
-        f32: 2 of __m256, pin_ps, _mm256_set1_ps, _mm256_stream_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
+        f32: 2 of __m256, pin_ps, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps, _mm256_mul_ps,
         _mm256_div_ps, _mm256_fmadd_ps, _mm256_max_ps, _mm256_or_ps, _mm256_and_ps, _mm256_cmp_ps, _mm256_blendv_ps
     }
 
@@ -465,7 +459,7 @@ impl Avx2<f32> {
 
 impl Lanes for Avx2<f64> {
     arithmetic! {
-        f64: 4 of __m256d, pin_pd, _mm256_set1_pd, _mm256_stream_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
+        f64: 4 of __m256d, pin_pd, _mm256_set1_pd, _mm256_add_pd, _mm256_sub_pd, _mm256_mul_pd,
         _mm256_div_pd, _mm256_fmadd_pd, _mm256_max_pd, _mm256_or_pd, _mm256_and_pd, _mm256_cmp_pd, _mm256_blendv_pd
     }
 

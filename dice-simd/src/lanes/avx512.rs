@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{Choice, LANES, Lanes, PairWords, SortedPairs, apart_by_element, bits, each, together_by_element};
+use super::{Choice, LANES, LINE, Lanes, PairWords, SortedPairs, apart_by_element, bits, each, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::real::{LEAST_F32, POWERS_F32, Real, TO_EXPONENT_F32, UNIT_F64};
 use crate::tile::BLOCK;
@@ -40,7 +40,7 @@ where
 
 /// What f32 and f64 differ in by the names of the instructions only.
 macro_rules! arithmetic {
-    ($real:ty: $count:tt of $register:ty, $pin:ident, $set1:ident, $stream:ident, $add:ident, $sub:ident, $mul:ident,
+    ($real:ty: $count:tt of $register:ty, $pin:ident, $set1:ident, $add:ident, $sub:ident, $mul:ident,
      $div:ident, $fmadd:ident, $max:ident, $or:ident) => {
         type R = $real;
         type F = [$register; $count];
@@ -80,21 +80,14 @@ macro_rules! arithmetic {
             *to = cast(x);
         }
         #[inline(always)]
-        unsafe fn stream(self, to: *mut $real, x: Self::F) {
-            // SAFETY: the caller vouches for sixteen numbers at `to`, aligned to 64 bytes.
-            each!(I in $count => unsafe { self.0.avx512f.$stream(to.wrapping_add(I * LANES / $count), x[I]) });
+        unsafe fn stream_line(self, to: *mut [u8; LINE], line: &[u8; LINE]) {
+            // SAFETY: the caller vouches for a line, aligned to it.
+            unsafe { self.0.avx512f._mm512_stream_ps(to.cast(), cast(*line)) };
         }
         #[inline(always)]
-        unsafe fn stream_halves(self, to: *mut [u16; LANES], halves: [u16; LANES]) {
-            // SAFETY: the caller vouches for 32 bytes, aligned to 32.
-            unsafe { self.0.avx._mm256_stream_si256(to.cast(), cast(halves)) };
-        }
-        #[inline(always)]
-        unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
-            // SAFETY: the caller vouches for 64 bytes.
-            let line: __m512 = cast(unsafe { line.read_unaligned() });
-            // SAFETY: the caller vouches for 64 bytes, aligned to 64.
-            unsafe { self.0.avx512f._mm512_stream_ps(to.cast(), line) };
+        unsafe fn stream_half_line(self, to: *mut [u8; LINE / 2], half: &[u8; LINE / 2]) {
+            // SAFETY: the caller vouches for half a line, aligned to it.
+            unsafe { self.0.avx._mm256_stream_si256(to.cast(), cast(*half)) };
         }
         #[inline(always)]
         fn fence(self) {
@@ -340,7 +333,7 @@ const QUARTERS_TOGETHER: [[i64; 8]; 2] = [[0, 1, 8, 9, 2, 3, 10, 11], [4, 5, 12,
 
 impl Lanes for Avx512<f32> {
     arithmetic! {
-        f32: 1 of __m512, pin_ps, _mm512_set1_ps, _mm512_stream_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
+        f32: 1 of __m512, pin_ps, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps, _mm512_mul_ps,
         _mm512_div_ps, _mm512_fmadd_ps, _mm512_max_ps, _mm512_or_ps
     }
 
@@ -492,7 +485,7 @@ fn halves(m: __mmask16) -> [u8; 2] {
 
 impl Lanes for Avx512<f64> {
     arithmetic! {
-        f64: 2 of __m512d, pin_pd, _mm512_set1_pd, _mm512_stream_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
+        f64: 2 of __m512d, pin_pd, _mm512_set1_pd, _mm512_add_pd, _mm512_sub_pd, _mm512_mul_pd,
         _mm512_div_pd, _mm512_fmadd_pd, _mm512_max_pd, _mm512_or_pd
     }
 

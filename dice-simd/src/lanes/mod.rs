@@ -34,6 +34,8 @@ pub(crate) use scalar::Scalar;
 
 /// Lanes of a logical vector.
 pub(crate) const LANES: usize = 16;
+/// Bytes of a cache line.
+pub(crate) const LINE: usize = 64;
 
 /// The operations that the kernels need. A value of an implementing type proves that the CPU has the instructions.
 ///
@@ -69,30 +71,24 @@ pub(crate) trait Lanes: Copy {
     #[inline(always)]
     fn prefetch_to_l2(self, _line: *const u8) {}
     fn store(self, to: &mut [Self::R; LANES], x: Self::F);
-    /// Stores past the caches, for outputs that nobody reads soon; [`fence`](Self::fence) before others may read them.
+    /// Writes a cache line past the caches, for outputs that nobody reads soon; [`fence`](Self::fence) before others may read
+    /// it.
     ///
     /// # Safety
-    /// `to` is valid for writes of sixteen numbers and aligned to 64 bytes.
-    unsafe fn stream(self, to: *mut Self::R, x: Self::F);
-    /// Streams a cache line.
-    ///
-    /// # Safety
-    /// `to` is valid for writes of 64 bytes and aligned to 64, `line` is valid for reads.
+    /// `to` is valid for writes and aligned to [`LINE`] bytes.
     #[inline(always)]
-    unsafe fn stream_line(self, to: *mut [f32; LANES], line: *const [f32; LANES]) {
+    unsafe fn stream_line(self, to: *mut [u8; LINE], line: &[u8; LINE]) {
         // SAFETY: the caller's promise.
-        let line = unsafe { line.read_unaligned() };
-        // SAFETY: the caller's promise.
-        unsafe { to.write(line) };
+        unsafe { to.write(*line) };
     }
-    /// Streams sixteen numbers of two bytes.
+    /// The same, of half a line.
     ///
     /// # Safety
-    /// `to` is valid for writes of 32 bytes and aligned to 32.
+    /// `to` is valid for writes and aligned to half a line.
     #[inline(always)]
-    unsafe fn stream_halves(self, to: *mut [u16; LANES], halves: [u16; LANES]) {
+    unsafe fn stream_half_line(self, to: *mut [u8; LINE / 2], half: &[u8; LINE / 2]) {
         // SAFETY: the caller's promise.
-        unsafe { to.write(halves) };
+        unsafe { to.write(*half) };
     }
     /// Orders all streamed stores before whatever follows.
     fn fence(self);

@@ -77,11 +77,6 @@ macro_rules! arithmetic {
             *to = cast(x);
         }
         #[inline(always)]
-        unsafe fn stream(self, to: *mut $real, x: Self::F) {
-            // SAFETY: the caller vouches for sixteen numbers at `to`. (NEON has no intrinsic for a non-temporal store.)
-            unsafe { to.cast::<Self::F>().write(x) }
-        }
-        #[inline(always)]
         fn fence(self) {}
 
         #[inline(always)]

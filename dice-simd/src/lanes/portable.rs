@@ -54,13 +54,6 @@ macro_rules! portable_lanes {
                 }
             }
             #[inline(always)]
-            unsafe fn stream(self, to: *mut $real, x: Self::F) {
-                let mut lanes = [0.0; LANES];
-                self.store(&mut lanes, x);
-                // SAFETY: the caller vouches for `to`.
-                unsafe { to.cast::<[$real; LANES]>().write(lanes) }
-            }
-            #[inline(always)]
             fn fence(self) {}
 
             #[inline(always)]

@@ -43,11 +43,6 @@ impl<R: Real> Lanes for Scalar<R> {
         *to = x;
     }
     #[inline(always)]
-    unsafe fn stream(self, to: *mut R, x: Self::F) {
-        // SAFETY: the caller vouches for `to`.
-        unsafe { to.cast::<Self::F>().write(x) }
-    }
-    #[inline(always)]
     fn fence(self) {}
 
     #[inline(always)]
