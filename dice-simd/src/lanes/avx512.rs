@@ -11,7 +11,7 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{Choice, LANES, LINE, Lanes, PairWords, SortedPairs, apart_by_element, bits, each, together_by_element};
+use super::{Choice, LANES, LINE, Lanes, SortedPairs, apart_by_element, bits, each, together_by_element};
 use crate::dispatch::{Kernel, OnLanes};
 use crate::real::{LEAST_F32, POWERS_F32, Real, TO_EXPONENT_F32, UNIT_F64};
 use crate::tile::BLOCK;
@@ -202,17 +202,16 @@ macro_rules! arithmetic {
             truth: &[[u8; BLOCK]],
             prediction: &[[u8; BLOCK]],
             classes: usize,
-            words: &mut PairWords,
         ) {
             assert!(bits::available(), "asked before");
             // SAFETY: the token and the assertion prove that the CPU has the features.
-            unsafe { bits::sort_pairs(sorted, truth, prediction, classes, words) };
+            unsafe { bits::sort_pairs(sorted, truth, prediction, classes) };
         }
         #[inline(always)]
-        fn count_sorted(self, sorted: &mut SortedPairs, classes: usize, words: &mut PairWords) {
+        fn count_sorted(self, sorted: &mut SortedPairs, classes: usize) {
             assert!(bits::available(), "asked before");
             // SAFETY: the token and the assertion prove that the CPU has the features.
-            unsafe { bits::count_sorted(sorted, classes, words) };
+            unsafe { bits::count_sorted(sorted, classes) };
         }
 
         #[inline(always)]

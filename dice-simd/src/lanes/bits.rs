@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 use pulp::cast;
 
-use super::{PairWords, SORTED, SortedPairs};
+use super::{SORTED, SortedPairs};
 use crate::tile::BLOCK;
 
 /// Registers of as many voxels as are counted at once.
@@ -25,14 +25,8 @@ pub(super) fn available() -> bool {
 
 /// See [`Lanes::sort_pairs`](super::Lanes::sort_pairs).
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,avx512vpopcntdq,gfni,popcnt")]
-pub(super) fn sort_pairs(
-    sorted: &mut SortedPairs,
-    truth: &[[u8; BLOCK]],
-    prediction: &[[u8; BLOCK]],
-    classes: usize,
-    words: &mut PairWords,
-) {
-    let SortedPairs { pairs: rooms, lens } = sorted;
+pub(super) fn sort_pairs(sorted: &mut SortedPairs, truth: &[[u8; BLOCK]], prediction: &[[u8; BLOCK]], classes: usize) {
+    let SortedPairs { pairs: rooms, lens, counts } = sorted;
     // In registers, since a byte that is stored might be theirs for all the compiler knows.
     let mut at = *lens;
     for (truth, prediction) in truth.iter().zip(prediction) {
@@ -48,7 +42,7 @@ pub(super) fn sort_pairs(
         if at.iter().fold(0, |any, at| any | at) >= SORTED {
             for (kind, (room, at)) in rooms.iter_mut().zip(&mut at).enumerate() {
                 if *at >= SORTED {
-                    count_kind(room, kind, classes, words);
+                    count_kind(room, kind, classes, counts);
                     room.copy_within(SORTED.., 0);
                     *at -= SORTED;
                 }
@@ -60,14 +54,15 @@ pub(super) fn sort_pairs(
 
 /// See [`Lanes::count_sorted`](super::Lanes::count_sorted).
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,avx512vpopcntdq,gfni,popcnt")]
-pub(super) fn count_sorted(sorted: &mut SortedPairs, classes: usize, words: &mut PairWords) {
-    for (kind, (room, len)) in sorted.pairs.iter_mut().zip(&mut sorted.lens).enumerate() {
+pub(super) fn count_sorted(sorted: &mut SortedPairs, classes: usize) {
+    let SortedPairs { pairs: rooms, lens, counts } = sorted;
+    for (kind, (room, len)) in rooms.iter_mut().zip(lens).enumerate() {
         if *len > 0 {
             // Filled up with a pair that is taken off again.
             let pair = first_pair(kind);
             room[*len..SORTED].fill(pair);
-            count_kind(room, kind, classes, words);
-            let part = &mut words[usize::from(pair)][0];
+            count_kind(room, kind, classes, counts);
+            let part = &mut counts[usize::from(pair)][0];
             *part = part.wrapping_sub((SORTED - *len) as u64);
             *len = 0;
         }
@@ -81,7 +76,7 @@ const fn first_pair(kind: usize) -> u8 {
 
 /// Counts the first [`SORTED`] pairs of a room, all of one kind.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vpopcntdq,gfni")]
-fn count_kind(room: &[u8; SORTED + BLOCK], kind: usize, classes: usize, words: &mut PairWords) {
+fn count_kind(room: &[u8; SORTED + BLOCK], kind: usize, classes: usize, counts: &mut [[u64; 8]; 256]) {
     // By two bits each: of the true class the low ones, of the prediction the high ones and the low ones.
     let mut sets = [[[_mm512_setzero_si512(); REGISTERS]; 4]; 3];
     for (register, pairs) in room.as_chunks::<512>().0.iter().enumerate() {
@@ -93,20 +88,20 @@ fn count_kind(room: &[u8; SORTED + BLOCK], kind: usize, classes: usize, words: &
         }
     }
     let [of_truth, of_high, of_low] = &sets;
-    let words = &mut words[usize::from(first_pair(kind))..][..64];
-    for (of_truth, words) in of_truth.iter().zip(words.chunks_exact_mut(16)).take(classes - 4 * kind) {
+    let counts = &mut counts[usize::from(first_pair(kind))..][..64];
+    for (of_truth, counts) in of_truth.iter().zip(counts.chunks_exact_mut(16)).take(classes - 4 * kind) {
         for (low, of_low) in of_low.iter().enumerate() {
             let mut both = *of_truth;
             for (both, of_low) in both.iter_mut().zip(of_low) {
                 *both = _mm512_and_si512(*both, *of_low);
             }
             for (high, of_high) in of_high.iter().enumerate().take(classes.div_ceil(4)) {
-                let words = &mut words[high * 4 + low];
-                let mut sum = cast(*words);
+                let count = &mut counts[high * 4 + low];
+                let mut sum = cast(*count);
                 for (both, of_high) in both.iter().zip(of_high) {
                     sum = _mm512_add_epi64(sum, _mm512_popcnt_epi64(_mm512_and_si512(*both, *of_high)));
                 }
-                *words = cast(sum);
+                *count = cast(sum);
             }
         }
     }

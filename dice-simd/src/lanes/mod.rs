@@ -196,7 +196,7 @@ pub(crate) trait Lanes: Copy {
     fn sorts_pairs(self) -> bool {
         false
     }
-    /// Counts pairs of labels below `classes`, at most 16, in `words`, but for those that stay in `sorted`.
+    /// Sorts pairs of labels below `classes`, at most 16, and counts them, but for some that stay sorted.
     #[inline(always)]
     fn sort_pairs(
         self,
@@ -204,13 +204,12 @@ pub(crate) trait Lanes: Copy {
         _truth: &[[u8; BLOCK]],
         _prediction: &[[u8; BLOCK]],
         _classes: usize,
-        _words: &mut PairWords,
     ) {
         unreachable!("this level does not sort pairs")
     }
-    /// Counts the pairs that stayed in `sorted`.
+    /// Counts the pairs that stayed sorted.
     #[inline(always)]
-    fn count_sorted(self, _sorted: &mut SortedPairs, _classes: usize, _words: &mut PairWords) {
+    fn count_sorted(self, _sorted: &mut SortedPairs, _classes: usize) {
         unreachable!("this level does not sort pairs")
     }
 
@@ -323,15 +322,14 @@ fn together_by_element<L: Lanes, const N: usize>(lanes: L, mut x: [L::F; N]) -> 
     x
 }
 
-/// How often each pair of labels below 16 occurs, `[truth << 4 | prediction]`, in eight parts whose sum, modulo 2^64, it is.
-pub(crate) type PairWords = [[u64; 8]; 256];
-
 /// Pairs of labels below 16, a byte `truth << 4 | prediction` each, sorted by the high two bits of the truth.
 #[derive(Debug)]
 #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AVX-512 sorts"))]
 pub(crate) struct SortedPairs {
     pairs: [[u8; SORTED + BLOCK]; 4],
     lens: [usize; 4],
+    /// How often each pair was counted: the sum of its eight parts, modulo 2^64.
+    pub(crate) counts: [[u64; 8]; 256],
 }
 
 /// So many pairs of a kind are counted at once, and a block beyond them finds room.
@@ -339,7 +337,7 @@ const SORTED: usize = 2048;
 
 impl Default for SortedPairs {
     fn default() -> Self {
-        Self { pairs: [[0; SORTED + BLOCK]; 4], lens: [0; 4] }
+        Self { pairs: [[0; SORTED + BLOCK]; 4], lens: [0; 4], counts: [[0; 8]; 256] }
     }
 }
 

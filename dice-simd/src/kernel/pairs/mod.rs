@@ -2,10 +2,11 @@
 
 mod few;
 
+use super::confusion::TURNS;
 use few::{FEW, Few, count_few, few_of};
 
 use crate::gather::all_within;
-use crate::lanes::{Lanes, PairWords, SortedPairs};
+use crate::lanes::{Lanes, SortedPairs};
 use crate::tile::BLOCK;
 
 /// The most classes of which a pair fits into a byte, `truth << 4 | prediction`.
@@ -15,6 +16,12 @@ pub(super) const TOGETHER: usize = 64;
 
 /// See [`Both::in_turn`].
 const IN_TURN: usize = 16;
+
+/// So long is a table of how often each byte that is a pair occurs. Tables one after the other are not a power of two apart: a count that was just
+/// written to one would be taken for that of the same pair in another.
+const TABLE: usize = NIBBLE_CLASSES * NIBBLE_CLASSES + 8;
+/// Tables that take turns, so that a count need not wait for the one before.
+const TABLES: usize = 8;
 
 /// Labels of the same voxels, as many blocks of each.
 #[derive(Debug, Clone, Copy)]
@@ -53,11 +60,13 @@ pub(crate) struct Pairs {
     classes: usize,
     /// The classes of the labels before, if they were few: the next ones have the same as a rule.
     few: Option<(Few, Few)>,
-    /// The counts of each byte that is a pair: [`PairWords`], or empty if there are more or fewer classes.
-    words: Vec<[u64; 8]>,
-    /// Pairs that are yet to be counted in the words, if the CPU sorts them.
+    /// Whether pairs are counted as bytes: they fit into one, and are not few anyway.
+    are_bytes: bool,
+    /// [`TABLES`] of them.
+    tables: Vec<[u64; TABLE]>,
+    /// If the CPU sorts them.
     sorted: Option<Box<SortedPairs>>,
-    /// Whether there may be pairs in the words or the sorted ones.
+    /// Whether there may be pairs in the tables or the sorted ones.
     kept: bool,
 }
 
@@ -67,12 +76,14 @@ impl Pairs {
         let few = (L::LOOKS_UP && classes <= FEW).then(|| (Few::first(classes), Few::first(classes)));
         (self.classes, self.few) = (classes, few);
         if std::mem::take(&mut self.kept) {
-            (self.words, self.sorted) = (Vec::new(), None);
+            (self.tables, self.sorted) = (Vec::new(), None);
         }
-        let bytes = (FEW + 1..=NIBBLE_CLASSES).contains(&classes);
-        self.words.resize(if bytes { NIBBLE_CLASSES * NIBBLE_CLASSES } else { 0 }, [0; 8]);
-        let sorted = self.sorted.take();
-        self.sorted = (bytes && lanes.sorts_pairs()).then(|| sorted.unwrap_or_default());
+        self.are_bytes = (FEW + 1..=NIBBLE_CLASSES).contains(&classes);
+        if self.are_bytes && lanes.sorts_pairs() {
+            self.sorted.get_or_insert_default();
+        } else if self.are_bytes {
+            self.tables.resize(TABLES, [0; TABLE]);
+        }
     }
 
     /// Counts at most [`TOGETHER`] blocks of labels in `counts`, `[truth][prediction]`, or keeps the counts until
@@ -107,15 +118,14 @@ impl Pairs {
                 return count_few::<L, WIDE>(lanes, labels, few, classes, counts);
             }
         }
-        let mut words = self.words.first_chunk_mut();
-        self.kept |= words.is_some();
+        self.kept |= self.are_bytes;
         for labels in labels.in_turn(lanes) {
-            match (&mut words, &mut self.sorted) {
-                (None, _) => count_bytes(labels, classes, counts),
-                (Some(words), None) => count_nibbles(labels, words),
-                (Some(words), Some(sorted)) => {
-                    lanes.sort_pairs(sorted, labels.truth, labels.prediction, classes, words);
+            match &mut self.sorted {
+                _ if !self.are_bytes => count_bytes(labels, classes, counts),
+                Some(sorted) if lanes.sorts_pairs() => {
+                    lanes.sort_pairs(sorted, labels.truth, labels.prediction, classes);
                 }
+                _ => count_nibbles(labels, self.tables.first_chunk_mut().expect("all tables")),
             }
         }
         true
@@ -126,13 +136,17 @@ impl Pairs {
         if !std::mem::take(&mut self.kept) {
             return;
         }
-        let words = self.words.first_chunk_mut().expect("pairs were kept");
-        if let Some(sorted) = &mut self.sorted {
-            lanes.count_sorted(sorted, self.classes, words);
+        if let Some(sorted) = &mut self.sorted
+            && lanes.sorts_pairs()
+        {
+            lanes.count_sorted(sorted, self.classes);
         }
-        for (words, counts) in words.chunks_exact_mut(NIBBLE_CLASSES).zip(counts.chunks_exact_mut(self.classes)) {
-            for (words, count) in words.iter_mut().zip(counts) {
-                *count += std::mem::take(words).into_iter().fold(0, u64::wrapping_add);
+        for (truth, counts) in counts.chunks_exact_mut(self.classes).enumerate().take(self.classes) {
+            for (prediction, count) in counts.iter_mut().enumerate() {
+                let pair = truth << 4 | prediction;
+                let of_tables = self.tables.iter_mut().map(|table| &mut table[pair]);
+                let of_sorted = self.sorted.iter_mut().flat_map(|sorted| &mut sorted.counts[pair]);
+                *count += of_tables.chain(of_sorted).map(std::mem::take).fold(0, u64::wrapping_add);
             }
         }
     }
@@ -189,31 +203,32 @@ fn count_each<L: Lanes, const CLASSES: usize>(lanes: L, labels: Both<'_>, counts
 /// Whether all labels of a block are the same, as in most of a volume they are.
 #[inline(always)]
 fn is_uniform(block: &[u8; BLOCK]) -> bool {
-    block.iter().fold(0, |difference, label| difference | label ^ block[0]) == 0
+    let first = u64::from_ne_bytes([block[0]; 8]);
+    block.as_chunks().0.iter().fold(0, |difference, &labels| difference | u64::from_ne_bytes(labels) ^ first) == 0
 }
 
-/// Counts voxel by voxel, in the parts of the words by turns.
+/// Counts voxel by voxel; tables take turns.
 #[inline(always)]
-fn count_nibbles(labels: Both<'_>, words: &mut PairWords) {
+fn count_nibbles(labels: Both<'_>, tables: &mut [[u64; TABLE]; TABLES]) {
     for (truth, prediction) in labels.blocks() {
         let mut pairs = [0; BLOCK];
         for (pair, (truth, prediction)) in pairs.iter_mut().zip(truth.iter().zip(prediction)) {
             *pair = truth << 4 | prediction;
         }
         if is_uniform(&pairs) {
-            words[usize::from(pairs[0])][0] += BLOCK as u64;
+            tables[0][usize::from(pairs[0])] += BLOCK as u64;
             continue;
         }
         for &pairs in pairs.as_chunks().0 {
             let pairs = u64::from_le_bytes(pairs);
-            for turn in 0..8 {
-                words[usize::from((pairs >> (8 * turn)) as u8)][turn] += 1;
+            for (turn, table) in tables.iter_mut().enumerate() {
+                table[usize::from((pairs >> (8 * turn)) as u8)] += 1;
             }
         }
     }
 }
 
-/// Counts voxel by voxel; tables of all pairs take turns in `counts`.
+/// Counts voxel by voxel; tables of all pairs, at most 2^16 pairs, take turns in `counts`.
 #[inline(always)]
 fn count_bytes(labels: Both<'_>, classes: usize, counts: &mut [u64]) {
     let table = classes * classes;
@@ -222,8 +237,14 @@ fn count_bytes(labels: Both<'_>, classes: usize, counts: &mut [u64]) {
             counts[usize::from(truth[0]) * classes + usize::from(prediction[0])] += BLOCK as u64;
             continue;
         }
-        for (i, (&truth, &prediction)) in truth.iter().zip(prediction).enumerate() {
-            counts[i % super::confusion::TURNS * table + usize::from(truth) * classes + usize::from(prediction)] += 1;
+        let mut pairs = [0; BLOCK];
+        for (pair, (&truth, &prediction)) in pairs.iter_mut().zip(truth.iter().zip(prediction)) {
+            *pair = u16::from(truth).wrapping_mul(classes as u16).wrapping_add(u16::from(prediction));
+        }
+        for pairs in pairs.as_chunks::<TURNS>().0 {
+            for (turn, &pair) in pairs.iter().enumerate() {
+                counts[turn * table + usize::from(pair)] += 1;
+            }
         }
     }
 }
