@@ -1,4 +1,4 @@
-//! From the one form that the kernels write to any layout.
+//! From what the kernels write, rows or voxels, to any layout.
 //!
 //! A gradient too large for the caches is written past them, in whole cache lines. Memory that starts amid a line, as that of
 //! any allocator does that puts its notes in front, is written from a stage: what is left over of a block waits there for the
