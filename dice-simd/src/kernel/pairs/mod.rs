@@ -17,8 +17,8 @@ pub(super) const TOGETHER: usize = 64;
 /// See [`Both::in_turn`].
 const IN_TURN: usize = 16;
 
-/// So long is a table of how often each byte that is a pair occurs. Tables one after the other are not a power of two apart: a count that was just
-/// written to one would be taken for that of the same pair in another.
+/// So long is a table of how often each byte that is a pair occurs. Tables one after the other are not a power of two apart: a count
+/// that was just written to one would be taken for that of the same pair in another.
 const TABLE: usize = NIBBLE_CLASSES * NIBBLE_CLASSES + 8;
 /// Tables that take turns, so that a count need not wait for the one before.
 const TABLES: usize = 8;
