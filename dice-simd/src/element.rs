@@ -64,6 +64,7 @@ pub(crate) trait Output: Element {
     #[inline(always)]
     unsafe fn stream<L: Lanes>(lanes: L, to: *mut [Self; LANES], elements: &[Self; LANES]) {
         let (to, from, bytes) = (to.cast::<u8>(), ptr::from_ref(elements).cast::<u8>(), size_of_val(elements));
+        const { assert!(size_of::<Self>() >= 2, "sixteen elements are half a line at least") };
         if bytes == LINE / 2 {
             // SAFETY: so many bytes the elements are.
             let half = unsafe { &*from.cast() };

@@ -41,7 +41,7 @@ pub(crate) fn take_parts_apart<L: Lanes, E: Element, const N: usize>(lanes: L, f
     x
 }
 
-/// And back, one voxel after the other: what is written past the last number of one is overwritten by the next.
+/// And back.
 ///
 /// # Panics
 /// If `to` is shorter than that.

@@ -153,7 +153,7 @@ impl<R: Real> PullbackPass<'_, R> {
         lanes.fence();
     }
 
-    /// The blocks of the gradient where logits of this type are read: of the same type they are written in place.
+    /// The blocks of the gradient where logits of this type are read: of the same type they need no stage, as a rule.
     ///
     /// # Safety
     /// As [`Sink::blocks`].
@@ -183,7 +183,7 @@ fn weigh<L: Lanes>(lanes: L, weights: Option<&Row<L::R>>, vector: usize, g: L::F
     }
 }
 
-/// The gradient of blocks of labels in which every voxel counts alike.
+/// The gradient of blocks of labels in which every voxel counts alike. `BY_VOXELS`: the target is interleaved.
 struct PullBackLabels<'s, 't, R, E, A, const BY_VOXELS: bool> {
     slopes: &'s [Slope<R>],
     target: SinkBlocks<'t, R, E>,
@@ -255,7 +255,7 @@ impl<R: Real, E: Output, A: Activate, const BY_VOXELS: bool> UseBlock<R, E>
     }
 }
 
-/// The gradient of a block.
+/// The gradient of a block. `BY_VOXELS`: the target is interleaved.
 #[inline(always)]
 fn pull_back<L: Lanes, A: Activate, E: Output, T: Truth<L::R>, const GROUP: usize, const BY_VOXELS: bool>(
     lanes: L,

@@ -29,7 +29,7 @@ pub(crate) struct SinkBlocks<'s, R, E> {
 pub(crate) struct SinkBlock<'s, R, E> {
     /// In place or in the stage; null if these are `numbers`.
     elements: *mut E,
-    /// In the stage.
+    /// In the rows of the stage, else null.
     numbers: *mut R,
     form: Form,
     /// Between rows.
@@ -46,11 +46,11 @@ fn is_same<R: Real, E: Output>() -> bool {
 }
 
 impl Sink<'_> {
-    /// `blocks` blocks from one on, of which those behind it are whole, for a kernel of elements `E`, which writes interleaved
-    /// blocks, if the sink has them, `by_voxels` and not row by row.
+    /// `blocks` blocks from one on, of which those behind it are whole, for a kernel of elements `E`, which can write interleaved
+    /// blocks `by_voxels`: [`is_interleaved`](SinkBlocks::is_interleaved) tells whether it must.
     ///
     /// # Safety
-    /// The voxels of the blocks exist, and nobody else holds a block of this sink with any of them until the tile is
+    /// This sink has [fitted](Self::fit) the stage last. The voxels of the blocks exist, and nobody else holds a block of this sink with any of them until the tile is
     /// [finished](Self::finish).
     #[inline(always)]
     pub(crate) unsafe fn blocks<'s, R: Real, E: Output>(
@@ -80,7 +80,11 @@ impl Sink<'_> {
         let classes = self.layout.channels();
         let by_vectors = match self.form {
             Form::Interleaved => few_or_many!(classes, CLASSES => CLASSES > 0, false),
-            _ => (self.layout.channel_stride().unsigned_abs() * size_of::<E>()).is_multiple_of(LINE),
+            // The stride of one class may be anything.
+            _ => {
+                let bytes = self.layout.channel_stride().unsigned_abs().wrapping_mul(size_of::<E>());
+                classes == 1 || bytes.is_multiple_of(LINE)
+            }
         };
         by_vectors && first.addr().is_multiple_of(LINE)
     }
@@ -93,7 +97,7 @@ impl<R: Real, E: Output> SinkBlocks<'_, R, E> {
         self.form == Form::Interleaved
     }
 
-    /// One of the blocks.
+    /// One of the blocks, to be [stored](Self::store) before the next one.
     #[inline(always)]
     pub(crate) fn block(&mut self, block: usize) -> SinkBlock<'_, R, E> {
         assert!(block < self.blocks, "one of the blocks");

@@ -49,8 +49,9 @@ unsafe impl Sync for Sink<'_> {}
 /// Room for a block, one per thread.
 #[derive(Debug, Default)]
 pub(crate) struct SinkStage<R> {
-    /// What the kernel writes to, a row per class.
+    /// What the kernel writes to where it does not write to the runs, a row per class.
     rows: Vec<Row<R>>,
+    /// The rows put together, to be added to what the output holds.
     interleaved: Vec<R>,
     /// The elements of a block that lie side by side in memory, run after run: a run per class, or one of all classes. Each
     /// begins with a line of which the last elements are those of blocks before, whose cache line is not full yet.

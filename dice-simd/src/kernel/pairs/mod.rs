@@ -60,9 +60,9 @@ pub(crate) struct Pairs {
     classes: usize,
     /// The classes of the labels before, if they were few: the next ones have the same as a rule.
     few: Option<(Few, Few)>,
-    /// Whether pairs are counted as bytes: they fit into one, and are not few anyway.
+    /// Whether a pair is counted as a byte: it fits into one, and classes are not few anyway.
     are_bytes: bool,
-    /// [`TABLES`] of them.
+    /// [`TABLES`] of them, if a level needed them that does not sort.
     tables: Vec<[u64; TABLE]>,
     /// If the CPU sorts them.
     sorted: Option<Box<SortedPairs>>,
