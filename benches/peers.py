@@ -5,7 +5,7 @@
     python3 benches/peers.py
 
 First `limits --quick` measures the machine and this library; then each peer computes the loss, and its gradient, of as many random
-logits and labels, f32 and one u8 or i64 per voxel as it wants them, on as many threads; then `limits` runs once more. Peers are
+f32 logits, with labels in i64 as PyTorch wants them, on as many threads; then `limits` runs once more. Peers are
 shown as they come and with an allocator that keeps its pages, which spares them most page faults.
 """
 

@@ -50,8 +50,8 @@ impl Sink<'_> {
     /// blocks `by_voxels`: [`is_interleaved`](SinkBlocks::is_interleaved) tells whether it must.
     ///
     /// # Safety
-    /// This sink has [fitted](Self::fit) the stage last. The voxels of the blocks exist, and nobody else holds a block of this sink with any of them until the tile is
-    /// [finished](Self::finish).
+    /// This sink has [fitted](Self::fit) the stage last. The voxels of the blocks exist, and nobody else holds a block of this
+    /// sink with any of them until the tile is [finished](Self::finish).
     #[inline(always)]
     pub(crate) unsafe fn blocks<'s, R: Real, E: Output>(
         &'s self,
