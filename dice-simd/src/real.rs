@@ -56,7 +56,7 @@ pub(crate) trait Real:
     fn power(self) -> Self;
 
     /// What the thread works with in this arithmetic.
-    fn kept_scratch() -> &'static Kept<Self>;
+    fn kept_scratch() -> &'static Kept<Scratch<Self>>;
 
     /// Runs `kernel` on `isa`, which this CPU must have.
     fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output;
@@ -145,7 +145,7 @@ impl Real for f32 {
         POWERS_F32[n as usize % STEPS_F32] * UNIT_F32 * Self::from_bits((n << TO_EXPONENT_F32) & EXPONENT_F32)
     }
 
-    fn kept_scratch() -> &'static Kept<Self> {
+    fn kept_scratch() -> &'static Kept<Scratch<Self>> {
         thread_local!(static KEPT: Cell<Option<Box<Scratch<f32>>>> = const { Cell::new(None) });
         &KEPT
     }
@@ -214,7 +214,7 @@ impl Real for f64 {
         UNIT_F64 * Self::from_bits(self.to_bits() << 52)
     }
 
-    fn kept_scratch() -> &'static Kept<Self> {
+    fn kept_scratch() -> &'static Kept<Scratch<Self>> {
         thread_local!(static KEPT: Cell<Option<Box<Scratch<f64>>>> = const { Cell::new(None) });
         &KEPT
     }

@@ -11,8 +11,8 @@ use common::draw::{Wish, draw};
 use common::inputs::{LabelTensor, Number, with_types};
 use common::{Level, Random, per_level, rounds};
 use dice_core::loss::GeneralizedDice;
-use dice_core::{Activation, Confusion, Problem, Target, View, ViewMut};
-use dice_simd::{Engine, Executor, Serial, Workspace};
+use dice_core::{Activation, Confusion, Dense, Problem, Target, View, ViewMut};
+use dice_simd::{Engine, Executor, Float, Gradient, Serial, Workspace};
 
 struct Counting;
 
@@ -144,34 +144,64 @@ fn a_small_call_stays_at_home(level: &Level) {
 }
 per_level!(a_small_call_stays_at_home);
 
-/// What a first call holds beyond its inputs, its gradient and its result is below 1 MiB up to 100 classes.
-fn a_first_call_holds_little(level: &Level) {
-    let _alone = alone();
-    for classes in [2, 4, 14, 32, 100] {
-        let voxels = 8192 * 2;
-        let logits = vec![0.5_f64; classes * voxels];
-        let labels = vec![1_u8; voxels];
-        let mut gradient = vec![0.0; logits.len()];
+/// The most that `call` holds beyond what was held before it.
+fn most_held(call: impl FnOnce()) -> isize {
+    let before = HELD.load(Ordering::Relaxed);
+    MOST.store(before, Ordering::Relaxed);
+    call();
+    MOST.load(Ordering::Relaxed) - before
+}
+
+/// Every pass on interleaved logits of so many classes, once with labels and once with a dense target, gradients being stored and
+/// added: whatever needs most.
+fn every_pass<T>(level: &Level, classes: usize) -> Box<dyn FnMut() + Send>
+where
+    T: Float<Arithmetic = T> + From<f32>,
+    for<'a> Dense<'a>: From<View<'a, T>>,
+{
+    let voxels = 8192 * 2;
+    let logits: Vec<T> = vec![0.5.into(); classes * voxels];
+    let (mut gradient, labels) = (logits.clone(), vec![1_u8; voxels]);
+    let engine = level.engine();
+    Box::new(move || {
         let shape = [1, classes, voxels];
         let logits = View::channels_last(&logits, &shape).unwrap();
-        let problem = Problem::new(View::label_map(&labels, &[1, voxels]).unwrap());
-        let mut view = ViewMut::channels_last(&mut gradient, &shape).unwrap();
-        let engine = level.engine();
+        let map = View::label_map(&labels, &[1, voxels]).unwrap();
+        let (sparse, dense) = (Problem::new(map), Problem::new(Dense::from(logits)));
+        let loss = GeneralizedDice::default();
+        for problem in [sparse, dense] {
+            let mut gradient = ViewMut::channels_last(&mut gradient, &shape).unwrap();
+            let found = engine.value_and_grad(&logits, &problem, &loss, &mut gradient).unwrap();
+            let added = Gradient::Accumulate(gradient);
+            engine.pullback(&logits, &problem, &found.cotangent, &[1.0], added).unwrap();
+        }
+        engine.confusion(&logits, &sparse).unwrap();
+        engine.confusion_of_labels(map, classes, &sparse).unwrap();
+    })
+}
+
+/// What a thread holds beyond its inputs and its gradient is below 1 MiB: in a call of up to 150 classes, and of up to 100 whatever
+/// it computed before.
+fn a_thread_holds_little(level: &Level) {
+    let _alone = alone();
+    let check = |mut calls: Vec<Box<dyn FnMut() + Send>>, what: &dyn Fn() -> String| {
         // A new thread has kept nothing yet.
-        let held = std::thread::scope(|scope| {
-            let call = || {
-                let before = HELD.load(Ordering::Relaxed);
-                MOST.store(before, Ordering::Relaxed);
-                engine.value_and_grad(&logits, &problem, &GeneralizedDice::default(), &mut view).unwrap();
-                engine.confusion(&logits, &problem).unwrap();
-                MOST.load(Ordering::Relaxed) - before
-            };
-            scope.spawn(call).join().unwrap()
-        });
-        level.within("bytes of a thread", held as f64, f64::from(1 << 20), || format!("{classes} classes"));
+        let thread = || most_held(|| calls.iter_mut().for_each(|call| call()));
+        let held = std::thread::scope(|scope| scope.spawn(thread).join().unwrap());
+        level.within("bytes of a thread", held as f64, f64::from(1 << 20), what);
+    };
+    let rising = [2, 4, 14, 32, 99, 100];
+    for classes in rising.into_iter().chain([150]) {
+        check(vec![every_pass::<f64>(level, classes)], &|| format!("{classes} classes"));
+    }
+    let mut falling = rising;
+    falling.reverse();
+    for order in [rising, falling] {
+        let calls = order.map(|classes| [every_pass::<f64>(level, classes), every_pass::<f32>(level, classes)]);
+        check(calls.into_iter().flatten().collect(), &|| format!("{order:?} classes, f64 and f32 in turns"));
     }
 }
-per_level!(a_first_call_holds_little);
+per_level!(a_thread_holds_little);
 
 /// On rayon's threads too the passes allocate nothing: what a call allocates there is what rayon does for an empty claimant.
 #[cfg(feature = "rayon")]

@@ -13,7 +13,7 @@ use crate::gather::{BLOCKS_TOGETHER, BYTE_CLASSES, Bad, FirstBad, LabelMap, Rows
 use crate::isa::Isa;
 use crate::lanes::Lanes;
 use crate::real::Real;
-use crate::scratch::Scratch;
+use crate::scratch::{CountScratch, Lent, Scratch, fit};
 use crate::tile::{BLOCK, Tiles, VECTORS};
 
 /// What the threads of a pass find together.
@@ -41,27 +41,37 @@ pub(crate) struct MapConfusionPass<'a, 't> {
     pub(crate) found: &'a Mutex<FoundConfusion<'t>>,
 }
 
-/// Tables that take turns: a voxel need not wait for the count of its neighbour, which is of the same class as a rule.
+/// How many tables take turns: a voxel need not wait for the count of its neighbour, which is of the same class as a rule.
 pub(super) const TURNS: usize = 4;
+/// Turns share a table rather than that all tables together hold more counts than the cache keeps, 128 KiB of them.
+const MOST_COUNTS: usize = 1 << 14;
+
+/// The beginning of the table of each turn, among `counts` counts of tables of `len`.
+#[inline(always)]
+pub(super) fn turns(counts: &[u64], len: usize) -> [usize; TURNS] {
+    let tables = counts.len() / len;
+    std::array::from_fn(|turn| turn % tables * len)
+}
 
 /// The counts of one sample, as far as this thread has them.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     sample: usize,
     classes: usize,
-    /// `[turn][truth][prediction]`.
+    /// `[table][truth][prediction]`, see [`turns`].
     counts: Vec<u64>,
 }
 
 impl Counts {
-    pub(crate) fn len(&self) -> usize {
-        self.counts.len()
+    pub(crate) fn classes(&self) -> usize {
+        self.classes
     }
 
     /// Zeros for `classes` classes.
     fn clear(&mut self, classes: usize) {
-        self.counts.clear();
-        self.counts.resize(TURNS * classes * classes, 0);
+        let table = classes * classes;
+        fit(&mut self.counts, (MOST_COUNTS / table).clamp(1, TURNS) * table, 0);
+        self.counts.fill(0);
         (self.sample, self.classes) = (0, classes);
     }
 
@@ -77,10 +87,10 @@ impl Counts {
     #[inline(always)]
     fn add(&mut self, truth: &Row<i32>, prediction: &Row<i32>) {
         let classes = self.classes;
-        let table = classes * classes;
+        let starts = turns(&self.counts, classes * classes);
         for (i, (&truth, &prediction)) in truth.0.iter().zip(&prediction.0).enumerate() {
             if truth >= 0 {
-                self.counts[i % TURNS * table + truth as usize * classes + prediction as usize] += 1;
+                self.counts[starts[i % TURNS] + truth as usize * classes + prediction as usize] += 1;
             }
         }
     }
@@ -120,8 +130,10 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, '_, R> {
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let classes = self.source.classes();
-        let mut scratch = Scratch::<R>::of_thread();
-        let Scratch { stage, counts, .. } = &mut *scratch;
+        let mut scratch = Lent::<Scratch<R>>::of_thread();
+        let Scratch { stage, .. } = &mut *scratch;
+        let mut counted = Lent::<CountScratch>::of_thread();
+        let CountScratch { counts, .. } = &mut *counted;
         self.source.fit(stage);
         let (mut channels, mut truth, mut prediction) = (Row([0; BLOCK]), Row([0; BLOCK]), Row([0; BLOCK]));
         let first = self.source.first();
@@ -169,8 +181,8 @@ impl Kernel for MapConfusionPass<'_, '_> {
         let (mut truth, mut weights) = (Row([0; BLOCK]), Row([0.0; BLOCK]));
         let (mut labels, mut prediction) = ([0; BLOCK], Row([0; BLOCK]));
         let grid = self.prediction.voxels();
-        let mut scratch = Scratch::<f32>::of_thread();
-        let Scratch { counts, pairs, .. } = &mut *scratch;
+        let mut counted = Lent::<CountScratch>::of_thread();
+        let CountScratch { counts, pairs } = &mut *counted;
         counts.clear(classes);
         pairs.clear(lanes, classes);
         let mut bad = FirstBad::default();

@@ -18,7 +18,7 @@ use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, Rows,
 use crate::lanes::Lanes;
 use crate::real::Real;
 use crate::scatter::{Sink, SinkBlock, SinkBlocks, SinkStage};
-use crate::scratch::{Scratch, fit};
+use crate::scratch::{Lent, Scratch, fit};
 use crate::tile::{BLOCK, Span, Tiles, VECTORS};
 
 /// ∂L/∂p of one class, the upstream gradient included.
@@ -76,7 +76,7 @@ impl<R: Real> PullbackPass<'_, R> {
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
         let by_voxels = takes_voxels_apart::<L, A>(classes);
-        let mut scratch = Scratch::<R>::of_thread();
+        let mut scratch = Lent::<Scratch<R>>::of_thread();
         let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
         self.source.fit(stage);
         self.sink.fit(out);

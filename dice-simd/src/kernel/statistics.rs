@@ -18,7 +18,7 @@ use crate::element::Element;
 use crate::gather::{self, Bad, ByteLabels, Channels, FirstBad, NotFinite, Rows, Source, with_rows};
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
-use crate::scratch::{Scratch, fit};
+use crate::scratch::{Lent, Scratch, fit};
 use crate::tile::{BLOCK, Tiles, VECTORS};
 
 /// Blocks that are added in f32.
@@ -144,7 +144,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
         let by_voxels = takes_voxels_apart::<L, A>(classes);
-        let mut scratch = Scratch::<R>::of_thread();
+        let mut scratch = Lent::<Scratch<R>>::of_thread();
         let Scratch { stage, e, sums, table, .. } = &mut *scratch;
         self.source.fit(stage);
         fit(e, 2 * classes, Row::default());

@@ -2,7 +2,7 @@
 
 mod few;
 
-use super::confusion::TURNS;
+use super::confusion::{TURNS, turns};
 use few::{FEW, Few, count_few, few_of};
 
 use crate::gather::all_within;
@@ -231,7 +231,7 @@ fn count_nibbles(labels: Both<'_>, tables: &mut [[u64; TABLE]; TABLES]) {
 /// Counts voxel by voxel; tables of all pairs, at most 2^16 pairs, take turns in `counts`.
 #[inline(always)]
 fn count_bytes(labels: Both<'_>, classes: usize, counts: &mut [u64]) {
-    let table = classes * classes;
+    let starts = turns(counts, classes * classes);
     for (truth, prediction) in labels.blocks() {
         if is_uniform(truth) && is_uniform(prediction) {
             counts[usize::from(truth[0]) * classes + usize::from(prediction[0])] += BLOCK as u64;
@@ -242,8 +242,8 @@ fn count_bytes(labels: Both<'_>, classes: usize, counts: &mut [u64]) {
             *pair = u16::from(truth).wrapping_mul(classes as u16).wrapping_add(u16::from(prediction));
         }
         for pairs in pairs.as_chunks::<TURNS>().0 {
-            for (turn, &pair) in pairs.iter().enumerate() {
-                counts[turn * table + usize::from(pair)] += 1;
+            for (start, &pair) in starts.iter().zip(pairs) {
+                counts[start + usize::from(pair)] += 1;
             }
         }
     }
