@@ -7,6 +7,7 @@ use common::inputs::{Inputs, LabelTensor, Number, Truth, with_types};
 use common::{Level, Placed, Random, for_any, map_of, per_level, rounds};
 use dice_core::half::{bf16, f16};
 use dice_core::{Confusion, Dense, Dims, Error, Problem, View, reference};
+use dice_simd::{Engine, Isa, Serial};
 use proptest::prelude::*;
 
 /// Coarse logits, so that many are equal; some are none at all.
@@ -158,6 +159,29 @@ fn stretches(random: &mut Random, classes: usize, voxels: usize) -> Vec<u8> {
     labels
 }
 
+/// The counts of pairs of bytes, one voxel after the other.
+fn count_bytes(truth: &[u8], prediction: &[u8], samples: usize, classes: usize) -> Confusion {
+    let mut confusion = Confusion::new(samples, classes);
+    let voxels = truth.len() / samples;
+    for (at, (&truth, &prediction)) in truth.iter().zip(prediction).enumerate() {
+        confusion.sample_mut(at / voxels)[usize::from(truth) * classes + usize::from(prediction)] += 1;
+    }
+    confusion
+}
+
+/// What an engine finds.
+fn confusion_of_bytes(
+    engine: &Engine<Serial>,
+    truth: &[u8],
+    prediction: &[u8],
+    samples: usize,
+    classes: usize,
+) -> Result<Confusion, Error> {
+    let [truth, prediction] =
+        [truth, prediction].map(|map| View::label_map(map, &[samples, map.len() / samples]).unwrap());
+    engine.confusion_of_labels(prediction, classes, &Problem::new(truth))
+}
+
 const CLASSES: [usize; 12] = [1, 2, 3, 4, 5, 8, 9, 14, 16, 17, 40, 256];
 
 /// Byte labels that all count: the ways to count them depend on how many classes there are, here and altogether.
@@ -166,37 +190,45 @@ fn of_plain_bytes(level: &Level) {
         let mut random = Random(seed);
         let (samples, voxels) = (1 + random.below(3), 1 + random.below(rounds(30_000, 5_000)));
         let [truth, prediction] = [(); 2].map(|()| stretches(&mut random, classes, samples * voxels));
-        let mut expected = Confusion::new(samples, classes);
-        for (at, (&truth, &prediction)) in truth.iter().zip(&prediction).enumerate() {
-            expected.sample_mut(at / voxels)[usize::from(truth) * classes + usize::from(prediction)] += 1;
-        }
-        let problem = Problem::new(View::label_map(&truth, &[samples, voxels]).unwrap());
-        let prediction = View::label_map(&prediction, &[samples, voxels]).unwrap();
-        let found = level.engine().confusion_of_labels(prediction, classes, &problem).unwrap();
+        let expected = count_bytes(&truth, &prediction, samples, classes);
+        let found = confusion_of_bytes(&level.engine(), &truth, &prediction, samples, classes).unwrap();
         assert_eq!(found, expected, "{classes} classes, {samples} samples of {voxels} voxels");
     });
 }
 per_level!(of_plain_bytes);
 
-/// A byte that is no class is named, though its low bits are those of one.
+/// A thread keeps what it counts with; levels and numbers of classes may take turns on it.
+#[test]
+fn levels_take_turns_on_a_thread() {
+    for_any(rounds(200, 8), (any::<u64>(), prop::sample::select(CLASSES.to_vec())), |(seed, classes)| {
+        let mut random = Random(seed);
+        let voxels = 1 + random.below(rounds(30_000, 5_000));
+        let [truth, prediction] = [(); 2].map(|()| stretches(&mut random, classes, voxels));
+        let expected = count_bytes(&truth, &prediction, 1, classes);
+        for isa in Isa::available() {
+            let engine = Engine::serial().with_isa(isa).unwrap();
+            let found = confusion_of_bytes(&engine, &truth, &prediction, 1, classes).unwrap();
+            assert_eq!(found, expected, "{classes} classes, {voxels} voxels, {isa}");
+        }
+    });
+}
+
+/// A byte that is no class is named, though its low bits are those of one; the next count knows nothing of it.
 fn of_bytes_that_are_no_class(level: &Level) {
     for_any(rounds(200, 8), (any::<u64>(), prop::sample::select(CLASSES[..11].to_vec())), |(seed, classes)| {
         let mut random = Random(seed);
         let voxels = 1 + random.below(rounds(30_000, 5_000));
         let [truth, prediction] = [(); 2].map(|()| stretches(&mut random, classes, voxels));
         let (at, bad) = (random.below(voxels), classes + random.below(256 - classes));
-        let run = |truth: &[u8], prediction: &[u8]| {
-            let problem = Problem::new(View::label_map(truth, &[1, voxels]).unwrap());
-            let prediction = View::label_map(prediction, &[1, voxels]).unwrap();
-            level.engine().confusion_of_labels(prediction, classes, &problem).unwrap_err()
-        };
+        let run = |truth: &[u8], prediction: &[u8]| confusion_of_bytes(&level.engine(), truth, prediction, 1, classes);
         let (index, label) = (at as u64, bad as i64);
         let mut wrong = truth.clone();
         wrong[at] = bad as u8;
-        assert_eq!(run(&wrong, &prediction), Error::LabelOutOfRange { index, label, classes });
+        assert_eq!(run(&wrong, &prediction), Err(Error::LabelOutOfRange { index, label, classes }));
         let mut wrong = prediction.clone();
         wrong[at] = bad as u8;
-        assert_eq!(run(&truth, &wrong), Error::PredictionOutOfRange { index, label, classes });
+        assert_eq!(run(&truth, &wrong), Err(Error::PredictionOutOfRange { index, label, classes }));
+        assert_eq!(run(&truth, &prediction), Ok(count_bytes(&truth, &prediction, 1, classes)));
     });
 }
 per_level!(of_bytes_that_are_no_class);

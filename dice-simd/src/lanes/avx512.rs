@@ -202,10 +202,10 @@ macro_rules! arithmetic {
             truth: &[[u8; BLOCK]],
             prediction: &[[u8; BLOCK]],
             classes: usize,
-        ) {
+        ) -> bool {
             assert!(bits::available(), "asked before");
             // SAFETY: the token and the assertion prove that the CPU has the features.
-            unsafe { bits::sort_pairs(sorted, truth, prediction, classes) };
+            unsafe { bits::sort_pairs(sorted, truth, prediction, classes) }
         }
         #[inline(always)]
         fn count_sorted(self, sorted: &mut SortedPairs, classes: usize) {

@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 
 use pulp::cast;
 
-use super::{SORTED, SortedPairs};
+use super::{SORTED, SORTED_TOGETHER, Sorted, SortedPairs};
 use crate::tile::BLOCK;
 
 /// Registers of as many voxels as are counted at once.
@@ -25,31 +25,42 @@ pub(super) fn available() -> bool {
 
 /// See [`Lanes::sort_pairs`](super::Lanes::sort_pairs).
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vbmi2,avx512vpopcntdq,gfni,popcnt")]
-pub(super) fn sort_pairs(sorted: &mut SortedPairs, truth: &[[u8; BLOCK]], prediction: &[[u8; BLOCK]], classes: usize) {
+pub(super) fn sort_pairs(
+    sorted: &mut SortedPairs,
+    truth: &[[u8; BLOCK]],
+    prediction: &[[u8; BLOCK]],
+    classes: usize,
+) -> bool {
+    assert!(truth.len() <= SORTED_TOGETHER, "more blocks than there is room for");
     let SortedPairs { pairs: rooms, lens, counts } = sorted;
+    for (kind, (room, len)) in rooms.iter_mut().zip(&mut *lens).enumerate() {
+        count_full(room, len, kind, classes, counts);
+    }
     // In registers, since a byte that is stored might be theirs for all the compiler knows.
     let mut at = *lens;
+    let mut greatest = _mm512_setzero_si512();
     for (truth, prediction) in truth.iter().zip(prediction) {
         let (truth, prediction): (__m512i, __m512i) = (cast(*truth), cast(*prediction));
+        greatest = _mm512_max_epu8(greatest, _mm512_max_epu8(truth, prediction));
         let pairs = _mm512_or_si512(_mm512_slli_epi16::<4>(truth), prediction);
         let kinds = _mm512_and_si512(pairs, _mm512_set1_epi8(first_pair(3) as i8));
         for (kind, (room, at)) in rooms.iter_mut().zip(&mut at).enumerate() {
             let these = _mm512_cmpeq_epi8_mask(kinds, _mm512_set1_epi8(first_pair(kind) as i8));
             let to: &mut [u8; BLOCK] = room[*at..].first_chunk_mut().expect("there is room for a block");
-            *to = cast(_mm512_maskz_compress_epi8(these, pairs));
-            *at += these.count_ones() as usize;
-        }
-        if at.iter().fold(0, |any, at| any | at) >= SORTED {
-            for (kind, (room, at)) in rooms.iter_mut().zip(&mut at).enumerate() {
-                if *at >= SORTED {
-                    count_kind(room, kind, classes, counts);
-                    room.copy_within(SORTED.., 0);
-                    *at -= SORTED;
-                }
+            let (sorted, found) = (_mm512_maskz_compress_epi8(these, pairs), these.count_ones() as usize);
+            // Most of the time is that of stores across the borders of cache lines.
+            match to.first_chunk_mut::<{ BLOCK / 2 }>() {
+                Some(half) if found <= BLOCK / 2 => *half = cast(_mm512_castsi512_si256(sorted)),
+                _ => *to = cast(sorted),
             }
+            *at += found;
         }
     }
-    *lens = at;
+    let are_classes = _mm512_cmpge_epu8_mask(greatest, _mm512_set1_epi8(classes as i8)) == 0;
+    if are_classes {
+        *lens = at;
+    }
+    are_classes
 }
 
 /// See [`Lanes::count_sorted`](super::Lanes::count_sorted).
@@ -57,6 +68,7 @@ pub(super) fn sort_pairs(sorted: &mut SortedPairs, truth: &[[u8; BLOCK]], predic
 pub(super) fn count_sorted(sorted: &mut SortedPairs, classes: usize) {
     let SortedPairs { pairs: rooms, lens, counts } = sorted;
     for (kind, (room, len)) in rooms.iter_mut().zip(lens).enumerate() {
+        count_full(room, len, kind, classes, counts);
         if *len > 0 {
             // Filled up with a pair that is taken off again.
             let pair = first_pair(kind);
@@ -69,6 +81,16 @@ pub(super) fn count_sorted(sorted: &mut SortedPairs, classes: usize) {
     }
 }
 
+/// Counts the first [`SORTED`] pairs of a room if it has so many.
+#[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vpopcntdq,gfni")]
+fn count_full(room: &mut Sorted, len: &mut usize, kind: usize, classes: usize, counts: &mut [[u64; 8]; 256]) {
+    if *len >= SORTED {
+        count_kind(room, kind, classes, counts);
+        room.copy_within(SORTED..*len, 0);
+        *len -= SORTED;
+    }
+}
+
 /// The least pair of a kind.
 const fn first_pair(kind: usize) -> u8 {
     (kind as u8) << 6
@@ -76,10 +98,10 @@ const fn first_pair(kind: usize) -> u8 {
 
 /// Counts the first [`SORTED`] pairs of a room, all of one kind.
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi,avx512vpopcntdq,gfni")]
-fn count_kind(room: &[u8; SORTED + BLOCK], kind: usize, classes: usize, counts: &mut [[u64; 8]; 256]) {
+fn count_kind(room: &Sorted, kind: usize, classes: usize, counts: &mut [[u64; 8]; 256]) {
     // By two bits each: of the true class the low ones, of the prediction the high ones and the low ones.
     let mut sets = [[[_mm512_setzero_si512(); REGISTERS]; 4]; 3];
-    for (register, pairs) in room.as_chunks::<512>().0.iter().enumerate() {
+    for (register, pairs) in room.as_chunks::<512>().0[..REGISTERS].iter().enumerate() {
         let planes = bit_planes(pairs);
         for (sets, bits) in sets.iter_mut().zip([4, 2, 0]) {
             for (set, voxels) in sets.iter_mut().zip(by_two_bits(planes[bits], planes[bits + 1])) {
@@ -95,7 +117,7 @@ fn count_kind(room: &[u8; SORTED + BLOCK], kind: usize, classes: usize, counts: 
             for (both, of_low) in both.iter_mut().zip(of_low) {
                 *both = _mm512_and_si512(*both, *of_low);
             }
-            for (high, of_high) in of_high.iter().enumerate().take(classes.div_ceil(4)) {
+            for (high, of_high) in of_high.iter().enumerate().take((classes - low).div_ceil(4)) {
                 let count = &mut counts[high * 4 + low];
                 let mut sum = cast(*count);
                 for (both, of_high) in both.iter().zip(of_high) {

@@ -196,7 +196,8 @@ pub(crate) trait Lanes: Copy {
     fn sorts_pairs(self) -> bool {
         false
     }
-    /// Sorts pairs of labels below `classes`, at most 16, and counts them, but for some that stay sorted.
+    /// Sorts pairs of labels below `classes`, at most 16, of at most [`SORTED_TOGETHER`] blocks, and counts them, but for some that
+    /// stay sorted. False, and nothing is counted, if a label is not below.
     #[inline(always)]
     fn sort_pairs(
         self,
@@ -204,7 +205,7 @@ pub(crate) trait Lanes: Copy {
         _truth: &[[u8; BLOCK]],
         _prediction: &[[u8; BLOCK]],
         _classes: usize,
-    ) {
+    ) -> bool {
         unreachable!("this level does not sort pairs")
     }
     /// Counts the pairs that stayed sorted.
@@ -325,19 +326,24 @@ fn together_by_element<L: Lanes, const N: usize>(lanes: L, mut x: [L::F; N]) -> 
 /// Pairs of labels below 16, a byte `truth << 4 | prediction` each, sorted by the high two bits of the truth.
 #[derive(Debug)]
 #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AVX-512 sorts"))]
+#[repr(align(64))]
 pub(crate) struct SortedPairs {
-    pairs: [[u8; SORTED + BLOCK]; 4],
+    pairs: [Sorted; 4],
     lens: [usize; 4],
     /// How often each pair was counted: the sum of its eight parts, modulo 2^64.
     pub(crate) counts: [[u64; 8]; 256],
 }
 
-/// So many pairs of a kind are counted at once, and a block beyond them finds room.
+/// So many pairs of a kind are counted at once.
 const SORTED: usize = 2048;
+/// And the pairs of so many blocks beyond them find room.
+pub(crate) const SORTED_TOGETHER: usize = 16;
+/// The room of a kind.
+type Sorted = [u8; SORTED + SORTED_TOGETHER * BLOCK];
 
 impl Default for SortedPairs {
     fn default() -> Self {
-        Self { pairs: [[0; SORTED + BLOCK]; 4], lens: [0; 4], counts: [[0; 8]; 256] }
+        Self { pairs: [[0; size_of::<Sorted>()]; 4], lens: [0; 4], counts: [[0; 8]; 256] }
     }
 }
 

@@ -6,7 +6,7 @@ use super::confusion::{TURNS, turns};
 use few::{FEW, Few, count_few, few_of};
 
 use crate::gather::all_within;
-use crate::lanes::{Lanes, SortedPairs};
+use crate::lanes::{Lanes, SORTED_TOGETHER, SortedPairs};
 use crate::tile::BLOCK;
 
 /// The most classes of which a pair fits into a byte, `truth << 4 | prediction`.
@@ -14,8 +14,9 @@ const NIBBLE_CLASSES: usize = 16;
 /// The most blocks that are counted together.
 pub(super) const TOGETHER: usize = 64;
 
-/// See [`Both::in_turn`].
+/// At most so many blocks are counted at a time, see [`Both::in_turn`].
 const IN_TURN: usize = 16;
+const _: () = assert!(IN_TURN <= SORTED_TOGETHER);
 
 /// So long is a table of how often each byte that is a pair occurs. Tables one after the other are not a power of two apart: a count
 /// that was just written to one would be taken for that of the same pair in another.
@@ -54,12 +55,36 @@ impl<'a> Both<'a> {
     }
 }
 
+/// How often it is left out to look whether classes are few: never after they were, and twice as often each time when they are not.
+#[derive(Debug, Default)]
+struct Patience {
+    left: u32,
+    next: u32,
+}
+
+impl Patience {
+    /// Labels that begin to be of few classes again are looked at after so many groups of [`TOGETHER`] blocks at most.
+    const MOST: u32 = 15;
+
+    fn is_over(&mut self) -> bool {
+        let is_over = self.left == 0;
+        self.left = self.left.saturating_sub(1);
+        is_over
+    }
+
+    fn found(&mut self, few: bool) {
+        let next = if few { [0, 0] } else { [self.next, (2 * self.next + 1).min(Self::MOST)] };
+        [self.left, self.next] = next;
+    }
+}
+
 /// Counts pairs of labels.
 #[derive(Debug, Default)]
 pub(crate) struct Pairs {
     classes: usize,
     /// The classes of the labels before, if they were few: the next ones have the same as a rule.
     few: Option<(Few, Few)>,
+    patience: Patience,
     /// Whether a pair is counted as a byte: it fits into one, and classes are not few anyway.
     are_bytes: bool,
     /// [`TABLES`] of them, if a level needed them that does not sort.
@@ -74,7 +99,7 @@ impl Pairs {
     /// Forgets all pairs, and makes ready for others of so many classes.
     pub(super) fn clear<L: Lanes>(&mut self, lanes: L, classes: usize) {
         let few = (L::LOOKS_UP && classes <= FEW).then(|| (Few::first(classes), Few::first(classes)));
-        (self.classes, self.few) = (classes, few);
+        (self.classes, self.few, self.patience) = (classes, few, Patience::default());
         if std::mem::take(&mut self.kept) {
             (self.tables, self.sorted) = (Vec::new(), None);
         }
@@ -87,7 +112,7 @@ impl Pairs {
     }
 
     /// Counts at most [`TOGETHER`] blocks of labels in `counts`, `[truth][prediction]`, or keeps the counts until
-    /// [`flush`](Self::flush). False, and nothing is counted, if a label is no class.
+    /// [`flush`](Self::flush). False if a label is no class: then some of the labels may have been counted.
     #[inline(always)]
     pub(super) fn count<L: Lanes>(&mut self, lanes: L, labels: Both<'_>, counts: &mut [u64]) -> bool {
         match self.classes {
@@ -102,33 +127,28 @@ impl Pairs {
     /// As [`count`](Self::count), of any number of classes. `WIDE`: more than [`NIBBLE_CLASSES`].
     #[inline(always)]
     fn count_any<L: Lanes, const WIDE: bool>(&mut self, lanes: L, labels: Both<'_>, counts: &mut [u64]) -> bool {
-        let classes = self.classes;
+        let (classes, greatest) = (self.classes, (self.classes - 1) as u8);
         if let Some(few) = self.few
             && count_few::<L, WIDE>(lanes, labels, few, classes, counts)
         {
             return true;
         }
-        let greatest = (classes - 1) as u8;
-        if !all_within(lanes, labels.truth, greatest) || !all_within(lanes, labels.prediction, greatest) {
-            return false;
-        }
-        if L::LOOKS_UP {
+        if L::LOOKS_UP && self.patience.is_over() {
+            if !all_within(lanes, labels.truth, greatest) || !all_within(lanes, labels.prediction, greatest) {
+                return false;
+            }
             self.few = few_of::<L, WIDE>(lanes, labels, self.few);
+            self.patience.found(self.few.is_some());
             if let Some(few) = self.few {
                 return count_few::<L, WIDE>(lanes, labels, few, classes, counts);
             }
         }
         self.kept |= self.are_bytes;
-        for labels in labels.in_turn(lanes) {
-            match &mut self.sorted {
-                _ if !self.are_bytes => count_bytes(labels, classes, counts),
-                Some(sorted) if lanes.sorts_pairs() => {
-                    lanes.sort_pairs(sorted, labels.truth, labels.prediction, classes);
-                }
-                _ => count_nibbles(labels, self.tables.first_chunk_mut().expect("all tables")),
-            }
-        }
-        true
+        labels.in_turn(lanes).all(|labels| match &mut self.sorted {
+            _ if !self.are_bytes => count_bytes(lanes, labels, classes, counts),
+            Some(sorted) if lanes.sorts_pairs() => lanes.sort_pairs(sorted, labels.truth, labels.prediction, classes),
+            _ => count_nibbles(lanes, labels, classes, self.tables.first_chunk_mut().expect("all tables")),
+        })
     }
 
     /// Brings what was kept to `counts`.
@@ -207,15 +227,21 @@ fn is_uniform(block: &[u8; BLOCK]) -> bool {
     block.as_chunks().0.iter().fold(0, |difference, &labels| difference | u64::from_ne_bytes(labels) ^ first) == 0
 }
 
-/// Counts voxel by voxel; tables take turns.
+/// Counts voxel by voxel; tables take turns. False if a label is no class.
 #[inline(always)]
-fn count_nibbles(labels: Both<'_>, tables: &mut [[u64; TABLE]; TABLES]) {
-    for (truth, prediction) in labels.blocks() {
-        let mut pairs = [0; BLOCK];
+fn count_nibbles<L: Lanes>(lanes: L, labels: Both<'_>, classes: usize, tables: &mut [[u64; TABLE]; TABLES]) -> bool {
+    let mut greatest = lanes.load_block(&[0; BLOCK]);
+    // All pairs of the blocks first: read at once after they were written, they would have to be waited for.
+    let mut pairs = [[0; BLOCK]; IN_TURN];
+    for ((truth, prediction), pairs) in labels.blocks().zip(&mut pairs) {
+        let both = lanes.max_bytes(lanes.load_block(truth), lanes.load_block(prediction));
+        greatest = lanes.max_bytes(greatest, both);
         for (pair, (truth, prediction)) in pairs.iter_mut().zip(truth.iter().zip(prediction)) {
             *pair = truth << 4 | prediction;
         }
-        if is_uniform(&pairs) {
+    }
+    for pairs in &pairs[..labels.truth.len()] {
+        if is_uniform(pairs) {
             tables[0][usize::from(pairs[0])] += BLOCK as u64;
             continue;
         }
@@ -226,20 +252,28 @@ fn count_nibbles(labels: Both<'_>, tables: &mut [[u64; TABLE]; TABLES]) {
             }
         }
     }
+    !lanes.any_above(greatest, (classes - 1) as u8)
 }
 
-/// Counts voxel by voxel; tables of all pairs, at most 2^16 pairs, take turns in `counts`.
+/// Counts voxel by voxel; tables of all pairs, at most 2^16 pairs, take turns in `counts`. False, and nothing is counted, if a label
+/// is no class.
 #[inline(always)]
-fn count_bytes(labels: Both<'_>, classes: usize, counts: &mut [u64]) {
+fn count_bytes<L: Lanes>(lanes: L, labels: Both<'_>, classes: usize, counts: &mut [u64]) -> bool {
+    let greatest = (classes - 1) as u8;
+    if !all_within(lanes, labels.truth, greatest) || !all_within(lanes, labels.prediction, greatest) {
+        return false;
+    }
     let starts = turns(counts, classes * classes);
-    for (truth, prediction) in labels.blocks() {
-        if is_uniform(truth) && is_uniform(prediction) {
-            counts[usize::from(truth[0]) * classes + usize::from(prediction[0])] += BLOCK as u64;
-            continue;
-        }
-        let mut pairs = [0; BLOCK];
+    let mut pairs = [[0; BLOCK]; IN_TURN];
+    for ((truth, prediction), pairs) in labels.blocks().zip(&mut pairs) {
         for (pair, (&truth, &prediction)) in pairs.iter_mut().zip(truth.iter().zip(prediction)) {
             *pair = u16::from(truth).wrapping_mul(classes as u16).wrapping_add(u16::from(prediction));
+        }
+    }
+    for ((truth, prediction), pairs) in labels.blocks().zip(&pairs) {
+        if is_uniform(truth) && is_uniform(prediction) {
+            counts[usize::from(pairs[0])] += BLOCK as u64;
+            continue;
         }
         for pairs in pairs.as_chunks::<TURNS>().0 {
             for (start, &pair) in starts.iter().zip(pairs) {
@@ -247,4 +281,5 @@ fn count_bytes(labels: Both<'_>, classes: usize, counts: &mut [u64]) {
             }
         }
     }
+    true
 }
