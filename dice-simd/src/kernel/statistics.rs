@@ -22,7 +22,7 @@ use crate::scratch::{Lent, Scratch, fit};
 use crate::tile::{BLOCK, Tiles, VECTORS};
 
 /// Blocks that are added in f32.
-const F32_BLOCKS: usize = 8;
+const F32_BLOCKS: usize = 16;
 
 /// A statistics pass over the tiles that a thread claims.
 #[derive(Debug, Clone, Copy)]
