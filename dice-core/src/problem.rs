@@ -342,8 +342,8 @@ impl CheckedProblem<'_> {
         if is_weight(weight) && is_weight(product) { Ok(product) } else { Err(()) }
     }
 
-    /// Whether every voxel counts alike unless its label is ignored.
+    /// Whether all voxels count alike that are neither ignored nor masked out.
     pub fn is_unweighted(&self) -> bool {
-        self.problem.mask.is_none() && self.problem.voxel_weights.is_none() && self.problem.sample_weights.is_none()
+        self.problem.voxel_weights.is_none() && self.problem.sample_weights.is_none()
     }
 }

@@ -236,12 +236,7 @@ impl<'a> Source<'a> {
     #[inline(always)]
     pub(crate) fn run<L: Lanes>(&self, lanes: L, spans: &mut Spans, most: usize) -> Option<Run<'a>> {
         let span = spans.next()?;
-        let plain = |blocks| self.voxels.plain_blocks(lanes, &span, blocks);
-        let labels = match spans.whole_blocks(&span).min(most) {
-            0 => None,
-            blocks => plain(blocks).or_else(|| plain(1)),
-        };
-        let labels = labels.unwrap_or_default();
+        let labels = self.voxels.plain_blocks(lanes, &span, spans.whole_blocks(&span).min(most));
         spans.pass(labels.len().saturating_sub(1));
         Some(Run { span, labels })
     }

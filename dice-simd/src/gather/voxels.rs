@@ -17,7 +17,7 @@ pub(crate) struct Voxels<'a> {
     labels: Option<LabelMap<'a>>,
     mask: Option<(View<'a, u8>, Walk)>,
     weights: Option<(View<'a, f32>, Walk)>,
-    /// Whether the problem has neither mask nor weights.
+    /// Whether the problem has no weights.
     unweighted: bool,
     /// The greatest byte that is an allowed label.
     greatest: u8,
@@ -80,7 +80,7 @@ impl<'a> Voxels<'a> {
         if self.read_plain(lanes, channels, span) {
             return Counted::ALL;
         }
-        if self.labels.is_none() && span.is_whole() && self.unweighted {
+        if self.labels.is_none() && self.mask.is_none() && self.unweighted && span.is_whole() {
             *weights = Row([L::R::ONE; BLOCK]);
             return Counted::ALL;
         }
@@ -91,21 +91,39 @@ impl<'a> Voxels<'a> {
     /// None if the blocks are not of that kind, or this cannot be told so easily.
     #[inline(always)]
     pub(crate) fn byte_blocks(&self, span: &Span, blocks: usize) -> Option<&'a [[u8; BLOCK]]> {
-        let labels = self.labels.as_ref().filter(|_| self.unweighted)?.blocks(span, blocks)?;
-        let counted = self.ignored.is_none_or(|ignored| !labels.as_flattened().contains(&ignored));
-        counted.then_some(labels)
+        let bytes = self.bytes(span, blocks)?;
+        (0..blocks).all(|block| bytes.all_count(block, self.ignored)).then_some(bytes.labels)
     }
 
-    /// Such blocks of which every label is allowed, told at the speed of memory.
+    /// At most `most` such blocks, up to the first that has a label that is not allowed, or a voxel that does not count.
     #[inline(always)]
-    pub(crate) fn plain_blocks<L: Lanes>(&self, lanes: L, span: &Span, blocks: usize) -> Option<&'a [[u8; BLOCK]]> {
-        self.byte_blocks(span, blocks).filter(|labels| all_within(lanes, labels, self.greatest))
+    pub(crate) fn plain_blocks<L: Lanes>(&self, lanes: L, span: &Span, most: usize) -> &'a [[u8; BLOCK]] {
+        let Some(bytes) = self.bytes(span, most) else { return &[] };
+        let mut plain = 0;
+        while plain < most
+            && !lanes.any_above(lanes.load_block(&bytes.labels[plain]), self.greatest)
+            && bytes.all_count(plain, self.ignored)
+        {
+            plain += 1;
+        }
+        &bytes.labels[..plain]
+    }
+
+    /// Labels and mask of whole blocks from a span on, if they are bytes that lie side by side, and there are no weights.
+    #[inline(always)]
+    fn bytes(&self, span: &Span, blocks: usize) -> Option<Bytes<'a>> {
+        let labels = self.labels.as_ref().filter(|_| self.unweighted)?.blocks(span, blocks)?;
+        let mask = match &self.mask {
+            Some((mask, walk)) => Some(byte_blocks(mask, walk, span, blocks)?),
+            None => None,
+        };
+        Some(Bytes { labels, mask })
     }
 
     /// The channels of such a block; false if it is another.
     #[inline(always)]
     fn read_plain<L: Lanes>(&self, lanes: L, channels: &mut Row<i32>, span: &Span) -> bool {
-        let Some([labels]) = self.plain_blocks(lanes, span, 1) else { return false };
+        let [labels] = self.plain_blocks(lanes, span, 1) else { return false };
         for (vector, labels) in labels.as_chunks().0.iter().enumerate() {
             lanes.store_i(channels.vector_mut(vector), lanes.load_bytes(labels, self.problem.first as i32));
         }
@@ -119,6 +137,22 @@ pub(crate) fn all_within<L: Lanes>(lanes: L, labels: &[[u8; BLOCK]], greatest: u
     let none = lanes.load_block(&[0; BLOCK]);
     let highest = labels.iter().fold(none, |highest, block| lanes.max_bytes(highest, lanes.load_block(block)));
     !lanes.any_above(highest, greatest)
+}
+
+/// Whole blocks of bytes.
+struct Bytes<'a> {
+    labels: &'a [[u8; BLOCK]],
+    mask: Option<&'a [[u8; BLOCK]]>,
+}
+
+impl Bytes<'_> {
+    /// Whether no voxel of a block is ignored or masked out.
+    #[inline(always)]
+    fn all_count(&self, block: usize, ignored: Option<u8>) -> bool {
+        let holds = |bytes: &[u8; BLOCK], wanted| bytes.iter().fold(false, |found, &byte| found | (byte == wanted));
+        !ignored.is_some_and(|ignored| holds(&self.labels[block], ignored))
+            && !self.mask.is_some_and(|mask| holds(&mask[block], 0))
+    }
 }
 
 /// Any block: see [`Voxels::read`].
@@ -135,30 +169,18 @@ impl<R: Real> Kernel for ReadVoxels<'_, R> {
     type Output = Counted;
 
     #[inline(always)]
-    fn run<L: Lanes<R = R>, const GROUP: usize>(self, _: L) -> Counted {
-        let Self { voxels, channels, weights, span, bad } = self;
+    fn run<L: Lanes<R = R>, const GROUP: usize>(mut self, _: L) -> Counted {
+        let Self { voxels, channels, weights, span, .. } = &mut self;
         let CheckedProblem { problem, allowed, first } = voxels.problem;
-        // What counts so far, and the index of a place's voxel in a tensor without channels.
-        let mut counts = [false; BLOCK];
-        counts[span.inside.clone()].fill(true);
-        let grid = problem.target.layout().voxels();
-        let index = |place: usize| (span.sample * grid + span.voxel + place - span.inside.start) as u64;
-
+        let mut counts = [0; BLOCK];
+        counts[span.inside.clone()].fill(1);
         if let Some((mask, walk)) = &voxels.mask {
-            let mut row = [0; BLOCK];
-            read_row(mask.data(), mask.layout(), walk, span, &mut row, |byte| byte);
-            for (counts, byte) in counts.iter_mut().zip(row) {
-                *counts &= byte != 0;
-            }
+            read_row(mask.data(), mask.layout(), walk, span, &mut counts, |byte| byte);
         }
-        let mut labels = [0_i64; BLOCK];
+        // Of a dense target every voxel belongs to some class.
+        let mut labels = [first as i32; BLOCK];
         if let Some(map) = &voxels.labels {
-            map.read(span, &mut labels);
-            if let Some(ignored) = problem.ignore_index {
-                for (counts, label) in counts.iter_mut().zip(labels) {
-                    *counts &= label != ignored;
-                }
-            }
+            map.read_classes(span, &mut labels, allowed, problem.ignore_index);
         }
         let mut row = [1.0; BLOCK];
         if let Some((tensor, walk)) = &voxels.weights {
@@ -167,40 +189,52 @@ impl<R: Real> Kernel for ReadVoxels<'_, R> {
         let sample = problem.sample_weights.map_or(1.0, |weights| weights[span.sample]);
         let mut all_good = true;
         for place in 0..BLOCK {
+            let (counts, label) = (counts[place] != 0 && labels[place] != LabelMap::IGNORED, labels[place]);
             let product = row[place] * sample;
             let good = (0.0..=Problem::GREATEST_WEIGHT).contains(&row[place])
                 & (0.0..=Problem::GREATEST_WEIGHT).contains(&product)
-                & ((labels[place] as u64) < allowed as u64);
-            all_good &= good | !counts[place];
-            weights.0[place] = if counts[place] { R::from_f32(product) } else { R::ZERO };
+                & (label != LabelMap::NO_CLASS);
+            all_good &= good | !counts;
+            weights.0[place] = if counts { R::from_f32(product) } else { R::ZERO };
+            channels.0[place] = if counts & (product != 0.0) { label - first as i32 } else { -1 };
         }
         if !all_good {
-            for place in 0..BLOCK {
-                if !counts[place] {
-                    continue;
-                }
-                let label_counts = match voxels.problem.weight(span.sample, row[place]) {
-                    Ok(weight) => weight != 0.0,
-                    Err(()) => {
-                        bad.note(index(place), Bad::Weight(row[place]));
-                        weights.0[place] = R::ZERO;
-                        continue;
-                    }
-                };
-                if label_counts && labels[place] as u64 >= allowed as u64 {
-                    bad.note(index(place), Bad::Label(labels[place]));
-                    weights.0[place] = R::ZERO;
-                }
-            }
+            self.leave_out_bad(&counts, &labels, &row);
         }
         let mut counted = Counted { voxels: 0, uniform: true };
-        for place in 0..BLOCK {
-            let none = weights.0[place] == R::ZERO;
-            counted.voxels += usize::from(!none);
-            counted.uniform &= weights.0[place] == R::ONE;
-            channels.0[place] = if none { -1 } else { (labels[place] - first) as i32 };
+        for weight in &self.weights.0 {
+            counted.voxels += usize::from(*weight != R::ZERO);
+            counted.uniform &= *weight == R::ONE;
         }
         counted
+    }
+}
+
+impl<R: Real> ReadVoxels<'_, R> {
+    /// Notes the labels and weights that cannot be, of voxels that would count otherwise, and lets these not count.
+    #[cold]
+    fn leave_out_bad(&mut self, counts: &[u8; BLOCK], labels: &[i32; BLOCK], row: &[f32; BLOCK]) {
+        let Self { voxels, channels, weights, span, bad } = self;
+        let mut labels_as_they_are = [0; BLOCK];
+        if let Some(map) = &voxels.labels {
+            map.read(span, &mut labels_as_they_are);
+        }
+        let grid = voxels.problem.problem.target.layout().voxels();
+        for place in span.inside.clone() {
+            if counts[place] == 0 || labels[place] == LabelMap::IGNORED {
+                continue;
+            }
+            let found = match voxels.problem.weight(span.sample, row[place]) {
+                Err(()) => Bad::Weight(row[place]),
+                Ok(weight) if weight != 0.0 && labels[place] == LabelMap::NO_CLASS => {
+                    Bad::Label(labels_as_they_are[place])
+                }
+                Ok(_) => continue,
+            };
+            // In a tensor without channels.
+            bad.note((span.sample * grid + span.voxel + place - span.inside.start) as u64, found);
+            (weights.0[place], channels.0[place]) = (R::ZERO, -1);
+        }
     }
 }
 
@@ -231,6 +265,48 @@ fn read_row<T: Copy, U>(
     });
 }
 
+/// The voxels of whole blocks that lie side by side, from a span on.
+#[inline(always)]
+fn byte_blocks<'a>(view: &View<'a, u8>, walk: &Walk, span: &Span, blocks: usize) -> Option<&'a [[u8; BLOCK]]> {
+    (span.is_whole() && walk.uniform_stride() == Some(1)).then(|| {
+        let data = &view.data()[view.layout().origin(span.sample, 0) + span.voxel..];
+        &data.as_chunks().0[..blocks]
+    })
+}
+
+/// `$read` with the view `$view` of labels of any type.
+macro_rules! with_labels {
+    ($labels:expr, $view:ident => $read:expr) => {
+        with_labels!(@ $labels, $view => $read, U8, I8, U16, I16, I32, I64)
+    };
+    (@ $labels:expr, $view:ident => $read:expr, $($kind:ident),*) => {
+        match $labels {
+            $(Labels::$kind($view) => $read,)*
+            _ => unreachable!("all label types are read"),
+        }
+    };
+}
+
+/// See [`LabelMap::read_classes`]. Compares labels in their own type, so that bytes are compared many at a time.
+#[inline(always)]
+fn read_classes<T: Copy + Default + PartialOrd + TryFrom<i64> + Into<i64>>(
+    view: &View<'_, T>,
+    walk: &Walk,
+    span: &Span,
+    row: &mut [i32; BLOCK],
+    classes: usize,
+    ignored: Option<i64>,
+) {
+    let ignored = ignored.and_then(|label| T::try_from(label).ok());
+    // None if all that the type holds is below.
+    let greatest = T::try_from(classes as i64 - 1).ok();
+    read_row(view.data(), view.layout(), walk, span, row, |label| {
+        let is_class = label >= T::default() && greatest.is_none_or(|greatest| label <= greatest);
+        let class = if is_class { label.into() as i32 } else { LabelMap::NO_CLASS };
+        if ignored == Some(label) { LabelMap::IGNORED } else { class }
+    });
+}
+
 /// A map of labels of any type and strides.
 #[derive(Debug)]
 pub(crate) struct LabelMap<'a> {
@@ -252,26 +328,26 @@ impl<'a> LabelMap<'a> {
     #[inline(always)]
     pub(crate) fn blocks(&self, span: &Span, blocks: usize) -> Option<&'a [[u8; BLOCK]]> {
         match self.labels {
-            Labels::U8(view) if span.is_whole() && self.walk.uniform_stride() == Some(1) => {
-                let data = &view.data()[view.layout().origin(span.sample, 0) + span.voxel..];
-                Some(&data.as_chunks().0[..blocks])
-            }
+            Labels::U8(view) => byte_blocks(&view, &self.walk, span, blocks),
             _ => None,
         }
     }
 
-    /// Reads the labels of a span.
+    /// A label that is left out.
+    const IGNORED: i32 = -1;
+    /// A label that cannot be.
+    const NO_CLASS: i32 = -2;
+
+    /// Reads the labels of a span: that of one of `classes` classes, [`IGNORED`](Self::IGNORED), or
+    /// [`NO_CLASS`](Self::NO_CLASS).
+    #[inline(always)]
+    fn read_classes(&self, span: &Span, row: &mut [i32; BLOCK], classes: usize, ignored: Option<i64>) {
+        with_labels!(&self.labels, view => read_classes(view, &self.walk, span, row, classes, ignored));
+    }
+
+    /// Reads the labels of a span as they are.
     #[inline(always)]
     pub(crate) fn read(&self, span: &Span, row: &mut [i64; BLOCK]) {
-        let (layout, walk) = (self.labels.layout(), &self.walk);
-        match &self.labels {
-            Labels::U8(view) => read_row(view.data(), layout, walk, span, row, i64::from),
-            Labels::I8(view) => read_row(view.data(), layout, walk, span, row, i64::from),
-            Labels::U16(view) => read_row(view.data(), layout, walk, span, row, i64::from),
-            Labels::I16(view) => read_row(view.data(), layout, walk, span, row, i64::from),
-            Labels::I32(view) => read_row(view.data(), layout, walk, span, row, i64::from),
-            Labels::I64(view) => read_row(view.data(), layout, walk, span, row, |label| label),
-            _ => unreachable!("all label types are read"),
-        }
+        with_labels!(&self.labels, view => read_row(view.data(), view.layout(), &self.walk, span, row, i64::from));
     }
 }

@@ -1,6 +1,6 @@
 //! Step 1: the sums over the voxels.
 //!
-//! A lane adds at most 8 blocks in f32 before it is added to an f64 sum, so that adding the same number over and over, the
+//! A lane adds at most 16 blocks in f32 before it is added to an f64 sum, so that adding the same number over and over, the
 //! worst case for rounding, loses less than 4e-7 of it.
 
 use std::marker::PhantomData;

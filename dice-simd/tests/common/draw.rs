@@ -130,12 +130,18 @@ pub(crate) fn draw<T: Number>(
         (name, Truth::Dense(DenseTensor::new(wish.target_type, place, &g, 0.0)))
     };
     let mask_of = |random: &mut Random| {
-        // Now and then a long run is taken out, so that no voxel of a block counts.
-        let (mut run, (_, place)) = (0, any_place(random, &map, true));
+        // Now and then a long run is taken out, so that no voxel of a block counts, or a longer one is not.
+        let (mut run, (_, place)) = ([0; 2], any_place(random, &map, true));
         let mask: Vec<u8> = (0..shape[0] * voxels)
             .map(|_| {
-                run = if run == 0 && random.once_in(300) { 200 } else { usize::saturating_sub(run, 1) };
-                if run > 0 { 0 } else { random.pick(&[0, 1, 1, 1, 2, 255]) }
+                run = match run {
+                    [0, 0] if random.once_in(300) => random.pick(&[[200, 0], [0, 1000]]),
+                    run => run.map(|left| usize::saturating_sub(left, 1)),
+                };
+                match run {
+                    [0, 0] => random.pick(&[0, 1, 1, 1, 2, 255]),
+                    [out, _] => u8::from(out == 0),
+                }
             })
             .collect();
         Tensor::placed(place, &mask, 1)
