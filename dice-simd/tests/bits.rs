@@ -8,7 +8,8 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use common::{
-    Axis, Bits, Level, Placed, Random, Scene, canonical_bits, demand_same, for_any, map_of, per_level, rounds, run_at,
+    Axis, Bits, Level, Placed, Random, Scene, Tensor, canonical_bits, demand_same, for_any, map_of, per_level, rounds,
+    run_at,
 };
 use dice_core::loss::{AbsentClass, GeneralizedDice};
 use dice_core::{Activation, Group, Grouping, LossHead, Problem, Reduction, Request, Statistics, Sum, View, ViewMut};
@@ -292,32 +293,50 @@ fn broadcast_inputs(level: &Level) {
 }
 per_level!(broadcast_inputs);
 
-/// A gradient too large for the caches is written past them where its alignment allows it; what arrives is the same.
+/// A gradient too large for the caches is written past them, whatever its alignment; what arrives is the same.
 fn streamed_gradients(level: &Level) {
-    // A volume that repeats a small one, whose gradient is too small to be streamed and holds all that occurs.
+    // A volume that repeats a small one, whose gradient is too small to be streamed and holds all that occurs: blocks of which
+    // every voxel counts, and others.
     const PERIOD: usize = 1009;
-    let small = Scene::plain(3, &[1, 2, PERIOD]);
-    let loss = loss(Activation::Softmax);
-    let cotangent = loss.evaluate(&small.expected_statistics(loss.request())).unwrap().cotangent;
-    let expected = canonical_bits(&small.pullback(&oracle(level.isa), &cotangent, &[1.0]).unwrap());
-    // 17 MiB; the plane of a channel is a multiple of 64 bytes, and is not.
-    for voxels in [2_228_224, 2_228_227].into_iter().take(rounds(2, 1)) {
-        let shape = [1, 2, voxels];
-        let in_period = |at: usize| at % voxels % PERIOD + at / voxels * PERIOD;
-        let logits: Vec<f32> = (0..2 * voxels).map(|at| small.logits.data[in_period(at)]).collect();
+    fn check(level: &Level, classes: usize, voxels: usize, is_last: bool) {
+        let label = |random: &mut Random| if random.once_in(200) { 50 } else { random.below(classes) as u8 };
+        let small = Scene::new(&mut Random(3), &[1, classes, PERIOD], |r| r.within(-3.0, 3.0), label).ignoring(50);
+        let loss = loss(Activation::Softmax);
+        let cotangent = loss.evaluate(&small.expected_statistics(loss.request())).unwrap().cotangent;
+        let expected = canonical_bits(&small.pullback(&oracle(level.isa), &cotangent, &[1.0]).unwrap());
+        let shape = [1, classes, voxels];
+        let place = if is_last { Placed::channels_last(&shape) } else { Placed::channels_first(&shape) };
+        let in_period = |at: usize| {
+            let (class, voxel) = if is_last { (at % classes, at / classes) } else { (at / voxels, at % voxels) };
+            class * PERIOD + voxel % PERIOD
+        };
+        let data = (0..classes * voxels).map(|at| small.logits.data[in_period(at)]).collect();
+        let logits = Tensor { data, place: place.clone() };
         let labels: Vec<u8> = (0..voxels).map(|at| small.labels.data[at % PERIOD]).collect();
-        let logits = View::channels_first(&logits, &shape).unwrap();
-        let problem = Problem::new(View::label_map(&labels, &[1, voxels]).unwrap());
-        for margin in [0, 1, 4, 16].into_iter().take(rounds(4, 2)) {
-            let place = Placed::channels_first(&shape).behind(margin);
+        let problem = Problem {
+            ignore_index: small.problem().ignore_index,
+            ..Problem::new(View::label_map(&labels, &[1, voxels]).unwrap())
+        };
+        for margin in [1, 0, 4, 16].into_iter().take(rounds(4, 2)) {
+            let place = place.clone().behind(margin);
             let mut data = vec![0.5; place.len];
             let mut view: ViewMut<'_, f32> = place.view_mut(&mut data);
             let engine = level.engine_on(Threads { count: 2, at_once: true });
-            engine.pullback(&logits, &problem, &cotangent, &[1.0], &mut view).unwrap();
+            engine.pullback(&logits.view(), &problem, &cotangent, &[1.0], &mut view).unwrap();
             assert!(data[..margin].iter().all(|&x| x == 0.5), "nothing is written outside the view");
-            let wrong = (0..2 * voxels).find(|&at| data[margin + at].to_bits() != expected[in_period(at)]);
-            assert_eq!(wrong, None, "{voxels} voxels behind {margin}");
+            let wrong = (0..classes * voxels).find(|&at| data[margin + at].to_bits() != expected[in_period(at)]);
+            assert_eq!(wrong, None, "{classes} classes, {voxels} voxels behind {margin}, last: {is_last}");
         }
+    }
+    // 17 MiB; the plane of a channel is a multiple of 64 bytes, and is not.
+    check(level, 2, 2_228_224, false);
+    check(level, 14, 318_321, true);
+    if rounds(2, 1) == 2 {
+        check(level, 2, 2_228_227, false);
+        check(level, 2, 2_228_227, true);
+        check(level, 3, 1_485_481, true);
+        check(level, 4, 1_114_113, true);
+        check(level, 14, 318_321, false);
     }
 }
 per_level!(streamed_gradients);

@@ -23,7 +23,7 @@ pub(crate) use planes::{Logits, Planes, Rows, with_rows};
 pub(crate) use voxels::{Counted, LabelMap, Voxels, all_within};
 
 /// Blocks whose labels are looked at together, as a rule.
-pub(crate) const BLOCKS_TOGETHER: usize = 8;
+pub(crate) const BLOCKS_TOGETHER: usize = 16;
 /// The most classes whose labels are bytes.
 pub(crate) const BYTE_CLASSES: usize = 256;
 

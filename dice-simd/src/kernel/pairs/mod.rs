@@ -112,13 +112,15 @@ impl Pairs {
     }
 
     /// Counts at most [`TOGETHER`] blocks of labels in `counts`, `[truth][prediction]`, or keeps the counts until
-    /// [`flush`](Self::flush). False if a label is no class: then some of the labels may have been counted.
+    /// [`flush`](Self::flush): those before some block, the number returned, are counted. They are all blocks, unless a label is no
+    /// class.
     #[inline(always)]
-    pub(super) fn count<L: Lanes>(&mut self, lanes: L, labels: Both<'_>, counts: &mut [u64]) -> bool {
+    pub(super) fn count<L: Lanes>(&mut self, lanes: L, labels: Both<'_>, counts: &mut [u64]) -> usize {
+        let all_if = |counted: bool| if counted { labels.truth.len() } else { 0 };
         match self.classes {
-            2 => count_each::<L, 2>(lanes, labels, counts),
-            3 if !L::LOOKS_UP => count_each::<L, 3>(lanes, labels, counts),
-            4 if !L::LOOKS_UP => count_each::<L, 4>(lanes, labels, counts),
+            2 => all_if(count_each::<L, 2>(lanes, labels, counts)),
+            3 if !L::LOOKS_UP => all_if(count_each::<L, 3>(lanes, labels, counts)),
+            4 if !L::LOOKS_UP => all_if(count_each::<L, 4>(lanes, labels, counts)),
             ..=NIBBLE_CLASSES => self.count_any::<L, false>(lanes, labels, counts),
             _ => self.count_any::<L, true>(lanes, labels, counts),
         }
@@ -126,29 +128,41 @@ impl Pairs {
 
     /// As [`count`](Self::count), of any number of classes. `WIDE`: more than [`NIBBLE_CLASSES`].
     #[inline(always)]
-    fn count_any<L: Lanes, const WIDE: bool>(&mut self, lanes: L, labels: Both<'_>, counts: &mut [u64]) -> bool {
+    fn count_any<L: Lanes, const WIDE: bool>(&mut self, lanes: L, labels: Both<'_>, counts: &mut [u64]) -> usize {
         let (classes, greatest) = (self.classes, (self.classes - 1) as u8);
         if let Some(few) = self.few
             && count_few::<L, WIDE>(lanes, labels, few, classes, counts)
         {
-            return true;
+            return labels.truth.len();
         }
         if L::LOOKS_UP && self.patience.is_over() {
             if !all_within(lanes, labels.truth, greatest) || !all_within(lanes, labels.prediction, greatest) {
-                return false;
+                return 0;
             }
             self.few = few_of::<L, WIDE>(lanes, labels, self.few);
             self.patience.found(self.few.is_some());
-            if let Some(few) = self.few {
-                return count_few::<L, WIDE>(lanes, labels, few, classes, counts);
+            if let Some(few) = self.few
+                && count_few::<L, WIDE>(lanes, labels, few, classes, counts)
+            {
+                return labels.truth.len();
             }
         }
         self.kept |= self.are_bytes;
-        labels.in_turn(lanes).all(|labels| match &mut self.sorted {
-            _ if !self.are_bytes => count_bytes(lanes, labels, classes, counts),
-            Some(sorted) if lanes.sorts_pairs() => lanes.sort_pairs(sorted, labels.truth, labels.prediction, classes),
-            _ => count_nibbles(lanes, labels, classes, self.tables.first_chunk_mut().expect("all tables")),
-        })
+        let mut blocks = 0;
+        for labels in labels.in_turn(lanes) {
+            let counted = match &mut self.sorted {
+                _ if !self.are_bytes => count_bytes(lanes, labels, classes, counts),
+                Some(sorted) if lanes.sorts_pairs() => {
+                    lanes.sort_pairs(sorted, labels.truth, labels.prediction, classes)
+                }
+                _ => count_nibbles(lanes, labels, classes, self.tables.first_chunk_mut().expect("all tables")),
+            };
+            if !counted {
+                break;
+            }
+            blocks += labels.truth.len();
+        }
+        blocks
     }
 
     /// Brings what was kept to `counts`.
@@ -227,7 +241,7 @@ fn is_uniform(block: &[u8; BLOCK]) -> bool {
     block.as_chunks().0.iter().fold(0, |difference, &labels| difference | u64::from_ne_bytes(labels) ^ first) == 0
 }
 
-/// Counts voxel by voxel; tables take turns. False if a label is no class.
+/// Counts voxel by voxel; tables take turns. False, and nothing is counted, if a label is no class.
 #[inline(always)]
 fn count_nibbles<L: Lanes>(lanes: L, labels: Both<'_>, classes: usize, tables: &mut [[u64; TABLE]; TABLES]) -> bool {
     let mut greatest = lanes.load_block(&[0; BLOCK]);
@@ -239,6 +253,9 @@ fn count_nibbles<L: Lanes>(lanes: L, labels: Both<'_>, classes: usize, tables: &
         for (pair, (truth, prediction)) in pairs.iter_mut().zip(truth.iter().zip(prediction)) {
             *pair = truth << 4 | prediction;
         }
+    }
+    if lanes.any_above(greatest, (classes - 1) as u8) {
+        return false;
     }
     for pairs in &pairs[..labels.truth.len()] {
         if is_uniform(pairs) {
@@ -252,7 +269,7 @@ fn count_nibbles<L: Lanes>(lanes: L, labels: Both<'_>, classes: usize, tables: &
             }
         }
     }
-    !lanes.any_above(greatest, (classes - 1) as u8)
+    true
 }
 
 /// Counts voxel by voxel; tables of all pairs, at most 2^16 pairs, take turns in `counts`. False, and nothing is counted, if a label
