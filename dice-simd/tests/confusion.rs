@@ -162,7 +162,7 @@ fn stretches(random: &mut Random, classes: usize, voxels: usize) -> Vec<u8> {
 /// The counts of pairs of bytes, one voxel after the other.
 fn count_bytes(truth: &[u8], prediction: &[u8], samples: usize, classes: usize) -> Confusion {
     let mut confusion = Confusion::new(samples, classes);
-    let voxels = (truth.len() / samples).max(1);
+    let voxels = truth.len() / samples;
     for (at, (&truth, &prediction)) in truth.iter().zip(prediction).enumerate() {
         confusion.sample_mut(at / voxels)[usize::from(truth) * classes + usize::from(prediction)] += 1;
     }
@@ -201,25 +201,37 @@ per_level!(of_plain_bytes);
 fn of_bytes_some_of_which_are_left_out(level: &Level) {
     for_any(rounds(200, 8), (any::<u64>(), prop::sample::select(CLASSES[..11].to_vec())), |(seed, classes)| {
         let mut random = Random(seed);
-        let voxels = 1 + random.below(rounds(30_000, 5_000));
-        let rarely = random.pick(&[20, 700, 5_000]);
-        let left_out: Vec<bool> = (0..voxels).map(|_| random.once_in(rarely)).collect();
-        let [truth, prediction] = [(); 2].map(|()| {
-            let mut labels = stretches(&mut random, classes, voxels);
-            labels.iter_mut().zip(&left_out).filter(|(_, left_out)| **left_out).for_each(|(label, _)| *label = 255);
+        let (samples, voxels) = (1 + random.below(3), 1 + random.below(rounds(30_000, 5_000)));
+        let (rarely, offset) = (random.pick(&[20, 700, 5_000]), random.pick(&[0, 0, 100, 8192]));
+        let left_out: Vec<bool> = (0..samples * voxels).map(|_| random.once_in(rarely)).collect();
+        // Not a class.
+        let no_class = random.pick(&[255, classes as u8]);
+        let maps = [(); 2].map(|()| {
+            let mut labels = stretches(&mut random, classes, samples * voxels);
+            labels
+                .iter_mut()
+                .zip(&left_out)
+                .filter(|(_, left_out)| **left_out)
+                .for_each(|(label, _)| *label = no_class);
             labels
         });
-        let kept = |labels: &[u8]| -> Vec<u8> {
-            labels.iter().zip(&left_out).filter(|(_, left_out)| !**left_out).map(|(&label, _)| label).collect()
-        };
-        let expected = count_bytes(&kept(&truth), &kept(&prediction), 1, classes);
         let mask: Vec<u8> = left_out.iter().map(|&left_out| u8::from(!left_out)).collect();
-        let [truth, prediction, mask] =
-            [&truth, &prediction, &mask].map(|map| View::label_map(map, &[1, voxels]).unwrap());
-        let problem = Problem::new(truth);
-        for problem in [Problem { ignore_index: Some(255), ..problem }, Problem { mask: Some(mask), ..problem }] {
+        let shape = [samples, voxels];
+        let [truth, prediction, view] = [&maps[0], &maps[1], &mask].map(|map| View::label_map(map, &shape).unwrap());
+        let problem = Problem { offset, ..Problem::new(truth) };
+        let no_class = i64::from(no_class);
+        for (ignored, mask) in
+            [(Some(no_class), None), (None, Some(view)), (Some(no_class), Some(view)), (Some(0), Some(view))]
+        {
+            let mut expected = Confusion::new(samples, classes);
+            for (at, (&truth, &prediction)) in maps[0].iter().zip(&maps[1]).enumerate() {
+                if !left_out[at] && ignored != Some(truth.into()) {
+                    expected.sample_mut(at / voxels)[usize::from(truth) * classes + usize::from(prediction)] += 1;
+                }
+            }
+            let problem = Problem { ignore_index: ignored, mask, ..problem };
             let found = level.engine().confusion_of_labels(prediction, classes, &problem).unwrap();
-            assert_eq!(found, expected, "{classes} classes, {voxels} voxels, one of {rarely} left out");
+            assert_eq!(found, expected, "{classes} classes, {shape:?}, one of {rarely} left out, {ignored:?}");
         }
     });
 }

@@ -22,7 +22,7 @@ use planes::PlaneStage;
 pub(crate) use planes::{Logits, Planes, Rows, with_rows};
 pub(crate) use voxels::{Counted, LabelMap, Voxels, all_within};
 
-/// Blocks whose labels are looked at together, as a rule.
+/// The most blocks whose labels are looked at together.
 pub(crate) const BLOCKS_TOGETHER: usize = 16;
 /// The most classes whose labels are bytes.
 pub(crate) const BYTE_CLASSES: usize = 256;
@@ -71,7 +71,7 @@ impl Run<'_> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Channels<'s> {
     Row(&'s Row<i32>),
-    /// Of at most 256 classes, if every voxel counts alike.
+    /// If all are bytes, and every voxel counts alike.
     Bytes(LabelBlocks<'s>),
 }
 

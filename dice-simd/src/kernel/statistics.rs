@@ -15,7 +15,7 @@ use super::truth::Truth;
 use super::{Row, for_activation_and_classes};
 use crate::dispatch::Kernel;
 use crate::element::Element;
-use crate::gather::{self, Bad, ByteLabels, Channels, FirstBad, NotFinite, Rows, Source, with_rows};
+use crate::gather::{self, BYTE_CLASSES, Bad, ByteLabels, Channels, FirstBad, NotFinite, Rows, Source, with_rows};
 use crate::lanes::{LANES, Lanes};
 use crate::real::Real;
 use crate::scratch::{Lent, Scratch, fit};
@@ -222,7 +222,7 @@ impl<R: Real> StatisticsPass<'_, '_, R> {
     }
 }
 
-/// Counts the voxels of each class in blocks of labels in which every voxel counts alike.
+/// Counts the voxels of each class in blocks of labels in which every voxel counts alike. Classes that are no bytes have none.
 #[inline(always)]
 fn count_labels<L: Lanes>(lanes: L, blocks: &[[u8; BLOCK]], first: i32, sums: &mut TileSums<L::R>, classes: usize) {
     let voxels = blocks.len() * BLOCK;
@@ -230,7 +230,7 @@ fn count_labels<L: Lanes>(lanes: L, blocks: &[[u8; BLOCK]], first: i32, sums: &m
     let mut others = voxels as u64;
     // With as many channels as classes, what is of no other class is of the first.
     let counted = usize::from(first == 0);
-    for (class, sums) in sums.classes[..classes].iter_mut().enumerate().skip(counted) {
+    for (class, sums) in sums.classes[..classes.min(BYTE_CLASSES)].iter_mut().enumerate().skip(counted) {
         let mut tally = lanes.tally();
         for labels in blocks {
             tally = lanes.count(tally, lanes.equal_bytes(lanes.load_block(labels), (class as i32 + first) as u8));

@@ -197,7 +197,7 @@ pub(crate) trait Lanes: Copy {
         false
     }
     /// Sorts pairs of labels below `classes`, at most 16, of at most [`SORTED_TOGETHER`] blocks, and counts them, but for some that
-    /// stay sorted. False, and nothing is counted, if a label is not below.
+    /// stay sorted. False, and none of them is counted, if a label is not below.
     #[inline(always)]
     fn sort_pairs(
         self,
