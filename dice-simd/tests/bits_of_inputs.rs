@@ -155,6 +155,7 @@ fn weights_that_say_nothing(level: &Level) {
         bits(&Inputs { ignored: Some(99), ..plain.clone() }).demand(&expected, &"an ignored label that is nowhere");
 
         // An ignored class, a mask, weights of 0 and -0: in every block, and here and there.
+        let place = Placed::channels_first(&map_of(&shape));
         for is_rare in [false, true] {
             let Truth::Labels(map) = &plain.truth else { unreachable!("made of labels") };
             let mut labels = map.numbers();
@@ -162,21 +163,18 @@ fn weights_that_say_nothing(level: &Level) {
                 *label = if at % 700 == 300 { 1 } else { *label / 2 * 2 };
             }
             let kept: Vec<bool> = labels.iter().map(|&label| label != 1).collect();
-            let plain = Inputs {
-                truth: Truth::Labels(LabelTensor::new("u8", Placed::channels_first(&map_of(&shape)), &labels, 0)),
-                ..plain.clone()
-            };
+            let plain =
+                Inputs { truth: Truth::Labels(LabelTensor::new("u8", place.clone(), &labels, 0)), ..plain.clone() };
             let ignoring = Inputs { ignored: Some(1), ..plain.clone() };
             let expected = ignoring.bits::<T, _>(&oracle(level.isa), &loss(activation));
             bits(&ignoring).demand(&expected, &"an ignored class");
-            let map = Placed::channels_first(&map_of(&shape));
             let mask: Vec<u8> = kept.iter().map(|&kept| kept.into()).collect();
-            let mask = Tensor::placed(map.clone(), &mask, 0);
+            let mask = Tensor::placed(place.clone(), &mask, 0);
             bits(&Inputs { mask: Some(mask.clone()), ..plain.clone() }).demand(&expected, &"the same mask");
             bits(&Inputs { mask: Some(mask), ..ignoring.clone() }).demand(&expected, &"both");
             let weights: Vec<f32> =
                 kept.iter().zip(0..).map(|(&kept, at)| if kept { 1.0 } else { [0.0, -0.0][at % 2] }).collect();
-            let weights = Tensor::placed(map, &weights, f32::NAN);
+            let weights = Tensor::placed(place.clone(), &weights, f32::NAN);
             bits(&Inputs { weights: Some(weights), ..plain.clone() }).demand(&expected, &"weights of 0");
         }
 

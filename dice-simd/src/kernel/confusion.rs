@@ -197,16 +197,12 @@ impl Kernel for MapConfusionPass<'_, '_> {
             while let Some(span) = spans.next() {
                 let most = if singly > 0 { 1 } else { TOGETHER };
                 let blocks = spans.whole_blocks(&span).min(most);
-                let counted = if blocks > 0
+                if blocks > 0
                     && classes <= BYTE_CLASSES
                     && let Some(truth) = self.voxels.byte_blocks(&span, blocks)
                     && let Some(prediction) = self.prediction.blocks(&span, blocks)
+                    && let counted @ 1.. = pairs.count(lanes, Both { truth, prediction }, &mut counts.counts)
                 {
-                    pairs.count(lanes, Both { truth, prediction }, &mut counts.counts)
-                } else {
-                    0
-                };
-                if counted > 0 {
                     // The span itself is the first block.
                     spans.pass(counted - 1);
                     singly = singly.saturating_sub(1);

@@ -131,17 +131,17 @@ pub(crate) fn draw<T: Number>(
     };
     let mask_of = |random: &mut Random| {
         // Now and then a long run is taken out, so that no voxel of a block counts, or a longer one is not.
-        let (mut run, (_, place)) = ([0; 2], any_place(random, &map, true));
+        let ((mut byte, mut left), (_, place)) = ((0, 0), any_place(random, &map, true));
         let mask: Vec<u8> = (0..shape[0] * voxels)
             .map(|_| {
-                run = match run {
-                    [0, 0] if random.once_in(300) => random.pick(&[[200, 0], [0, 1000]]),
-                    run => run.map(|left| usize::saturating_sub(left, 1)),
-                };
-                match run {
-                    [0, 0] => random.pick(&[0, 1, 1, 1, 2, 255]),
-                    [out, _] => u8::from(out == 0),
+                if left == 0 && random.once_in(300) {
+                    (byte, left) = random.pick(&[(0, 200), (1, 1000)]);
                 }
+                if left == 0 {
+                    return random.pick(&[0, 1, 1, 1, 2, 255]);
+                }
+                left -= 1;
+                byte
             })
             .collect();
         Tensor::placed(place, &mask, 1)

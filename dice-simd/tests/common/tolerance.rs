@@ -29,7 +29,7 @@ pub(crate) struct Tolerance {
 /// The levels with fused multiply-add, which all compute the same bits.
 const EXACT: Tolerance = Tolerance {
     sum_as_it_is: 4e-7,
-    sum_of_two: 5e-7,
+    sum_of_two: 4e-7,
     sum: 1e-6,
     gradient: 4e-7,
     probability: 4e-7,
