@@ -40,6 +40,39 @@ impl Activation {
         }
     }
 
+    /// Probabilities that are given as they are have a logarithm of at least this and at most 1 minus it.
+    pub const CLAMP: f64 = 1e-7;
+
+    /// ln p and ln(1 − p) of one voxel, given its logits and its `probabilities`.
+    ///
+    /// Of logits they come from the logits, never from a rounded probability: a softmax has
+    /// ln p = z − max − ln Σ exp(z − max), a sigmoid ln p = −ln(1 + exp(−z)). Probabilities that are given as they are are
+    /// clamped first, see [`CLAMP`](Self::CLAMP).
+    pub fn logarithms(self, logits: &[f64], probabilities: &[f64], logs: &mut [(f64, f64)]) {
+        match self {
+            Self::Softmax => {
+                let max = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                let total: f64 = logits.iter().map(|z| libm::exp(z - max)).sum();
+                for ((z, p), log) in logits.iter().zip(probabilities).zip(logs) {
+                    *log = (z - max - libm::log(total), libm::log1p(-p));
+                }
+            }
+            Self::Sigmoid => {
+                // ln(1 + exp z), of which the greater part is z itself.
+                let softplus = |z: f64| z.max(0.0) + libm::log1p(libm::exp(-z.abs()));
+                for (&z, log) in logits.iter().zip(logs) {
+                    *log = if z.is_nan() { (z, z) } else { (-softplus(-z), -softplus(z)) };
+                }
+            }
+            Self::None => {
+                for (&p, log) in probabilities.iter().zip(logs) {
+                    let p = if p.is_nan() { p } else { p.clamp(Self::CLAMP, 1.0 - Self::CLAMP) };
+                    *log = (libm::log(p), libm::log1p(-p));
+                }
+            }
+        }
+    }
+
     /// Turns the derivative with respect to the probabilities of one voxel, `cotangent`, into the derivative with
     /// respect to its logits, given its `probabilities`.
     pub fn pull_back(self, probabilities: &[f64], cotangent: &mut [f64]) {
@@ -75,6 +108,17 @@ mod tests {
         let mut z = [0.0, f64::INFINITY];
         Activation::Softmax.apply(&mut z);
         assert!(z[1].is_nan());
+    }
+
+    #[test]
+    fn logarithms_of_sure_predictions_are_exact() {
+        let mut logs = [(0.0, 0.0); 2];
+        Activation::Softmax.logarithms(&[1e30, 0.0], &[1.0, 0.0], &mut logs);
+        assert_eq!((logs[0].0, logs[1].0), (0.0, -1e30));
+        Activation::Sigmoid.logarithms(&[800.0, -1e30], &[1.0, 0.0], &mut logs);
+        assert_eq!(logs, [(0.0, -800.0), (-1e30, 0.0)]);
+        Activation::None.logarithms(&[0.0, 1.0], &[0.0, 1.0], &mut logs);
+        assert_eq!((logs[0].0, logs[1].0), (libm::log(1e-7), libm::log(1.0 - 1e-7)));
     }
 
     #[test]

@@ -90,6 +90,12 @@ pub enum Error {
         /// The weight found there.
         value: f64,
     },
+    /// A loss asks for a sum that cannot be taken of this prediction or target.
+    #[error("the loss needs {what}, which is not defined")]
+    UnsupportedSum {
+        /// What cannot be summed.
+        what: &'static str,
+    },
     /// A confusion matrix needs a class per voxel.
     #[error("a dense target has no confusion matrix: labels are needed")]
     DenseTarget,

@@ -1,10 +1,46 @@
 //! What a head makes of the statistics.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::error::Error;
-use crate::statistics::{Request, Sum};
+use crate::request::{Request, Sum};
+
+/// How many values a loss has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Values {
+    /// One: a mean or a sum.
+    #[default]
+    One,
+    /// One per group.
+    PerGroup,
+    /// One per group and class from `first` on, `[group][class]`.
+    PerClass {
+        /// The first class that has a value.
+        first: usize,
+    },
+}
+
+impl Values {
+    /// Their number.
+    pub fn len(self, rows: usize, classes: usize) -> usize {
+        match self {
+            Self::One => 1,
+            Self::PerGroup => rows,
+            Self::PerClass { first } => rows * classes.saturating_sub(first),
+        }
+    }
+
+    /// The value that a class of a group adds to, if any.
+    pub fn place(self, row: usize, class: usize, classes: usize) -> Option<usize> {
+        match self {
+            Self::One => Some(0),
+            Self::PerGroup => Some(row),
+            Self::PerClass { first } => Some(row * (classes - first) + class.checked_sub(first)?),
+        }
+    }
+}
 
 /// The derivative of a loss with respect to the sums of the statistics: ∂L/∂I, ∂L/∂S, … per group and class.
 ///
@@ -14,29 +50,29 @@ pub struct Cotangent {
     request: Request,
     rows: usize,
     classes: usize,
-    /// Values of the loss: 1, or one per row.
-    values: usize,
+    values: Values,
     derivatives: Vec<f64>,
 }
 
 impl Cotangent {
-    /// Zeros for `rows` groups, of a loss with `values` values (1, or one per row).
-    pub fn new(request: Request, rows: usize, classes: usize, values: usize) -> Self {
+    /// Zeros for `rows` groups, of a loss with so many `values`.
+    pub fn new(request: &Request, rows: usize, classes: usize, values: Values) -> Self {
         let mut cotangent = Self::default();
         cotangent.reset(request, rows, classes, values);
         cotangent
     }
 
     /// Makes it one of zeros, see [`new`](Self::new), reusing the buffer.
-    pub fn reset(&mut self, request: Request, rows: usize, classes: usize, values: usize) {
+    pub fn reset(&mut self, request: &Request, rows: usize, classes: usize, values: Values) {
         self.derivatives.clear();
-        self.derivatives.resize(rows * classes * request.sums.len(), 0.0);
-        (self.request, self.rows, self.classes, self.values) = (request, rows, classes, values);
+        self.derivatives.resize(rows * classes * request.columns(), 0.0);
+        self.request.copy(request);
+        (self.rows, self.classes, self.values) = (rows, classes, values);
     }
 
     /// What the statistics were made for.
-    pub fn request(&self) -> Request {
-        self.request
+    pub fn request(&self) -> &Request {
+        &self.request
     }
 
     /// The number of groups: one per sample, or 1.
@@ -49,8 +85,13 @@ impl Cotangent {
         self.classes
     }
 
-    /// The number of values of the loss, each of which may have an upstream gradient of its own: 1, or one per row.
+    /// The number of values of the loss, each of which may have an upstream gradient of its own.
     pub fn values(&self) -> usize {
+        self.values.len(self.rows, self.classes)
+    }
+
+    /// How the values belong to groups and classes.
+    pub fn kind_of_values(&self) -> Values {
         self.values
     }
 
@@ -67,10 +108,10 @@ impl Cotangent {
         if start > end || end > self.rows {
             return Err(Error::SampleRange { start, end, samples: self.rows });
         }
-        let stride = self.classes * self.request.sums.len();
+        let stride = self.classes * self.request.columns();
         Ok(Self {
+            request: self.request.clone(),
             rows: samples.len(),
-            values: if self.values == 1 { 1 } else { samples.len() },
             derivatives: self.derivatives[start * stride..end * stride].to_vec(),
             ..*self
         })
@@ -81,29 +122,29 @@ impl Cotangent {
         if self.rows == 1 { 0 } else { sample }
     }
 
-    /// ∂L/∂`sum`, 0 for a sum that the head did not ask for.
+    /// ∂L/∂`sum` of a part of the request, 0 for a sum that the table does not hold.
     ///
     /// # Panics
     /// If there is no such row or class.
-    pub fn get(&self, row: usize, class: usize, sum: Sum) -> f64 {
-        self.place(row, class, sum).map_or(0.0, |place| self.derivatives[place])
+    pub fn get(&self, row: usize, class: usize, part: usize, sum: Sum) -> f64 {
+        self.place(row, class, part, sum).map_or(0.0, |place| self.derivatives[place])
     }
 
-    /// Sets ∂L/∂`sum`.
+    /// Adds to ∂L/∂`sum` of a part of the request.
     ///
     /// # Panics
     /// If there is no such row or class, or the request lacks the sum.
-    pub fn set(&mut self, row: usize, class: usize, sum: Sum, derivative: f64) {
-        let place = self.place(row, class, sum).expect("a head differentiates by the sums that it asked for");
-        self.derivatives[place] = derivative;
+    pub fn add(&mut self, row: usize, class: usize, part: usize, sum: Sum, derivative: f64) {
+        let place = self.place(row, class, part, sum).expect("a head differentiates by the sums that it asked for");
+        self.derivatives[place] += derivative;
     }
 
-    fn place(&self, row: usize, class: usize, sum: Sum) -> Option<usize> {
+    fn place(&self, row: usize, class: usize, part: usize, sum: Sum) -> Option<usize> {
         assert!(row < self.rows && class < self.classes, "row {row}, class {class} outside the cotangent");
-        Some((row * self.classes + class) * self.request.sums.len() + self.request.sums.position(sum)?)
+        Some((row * self.classes + class) * self.request.columns() + self.request.column(part, sum)?)
     }
 
-    /// All derivatives, `[row][class][sum]` with the requested sums in the order of [`Sum::ALL`].
+    /// All derivatives, `[row][class][column]`, in the order of the columns of the [`Request`].
     pub fn as_slice(&self) -> &[f64] {
         &self.derivatives
     }
@@ -111,6 +152,30 @@ impl Cotangent {
     /// All derivatives, to read back what was stored or sent.
     pub fn as_mut_slice(&mut self) -> &mut [f64] {
         &mut self.derivatives
+    }
+
+    /// Adds another cotangent of the same table. A row that the other one's samples share is added to each.
+    ///
+    /// # Panics
+    /// If they do not belong together.
+    pub(crate) fn add_from(&mut self, other: &Self) {
+        assert!(self.classes == other.classes && self.request == other.request, "cotangents of one table");
+        let stride = (self.classes * self.request.columns()).max(1);
+        for (row, into) in self.derivatives.chunks_exact_mut(stride).enumerate() {
+            let from = &other.derivatives[other.row(row) * stride..][..stride];
+            into.iter_mut().zip(from).for_each(|(into, from)| *into += from);
+        }
+    }
+
+    /// Multiplies the derivatives of each value by a number that depends on it; 0 makes them 0 whatever they are.
+    pub(crate) fn scale_by_value(&mut self, values: &[f64], slope: impl Fn(f64) -> f64) {
+        let columns = self.request.columns().max(1);
+        for (place, derivatives) in self.derivatives.chunks_exact_mut(columns).enumerate() {
+            let (row, class) = (place / self.classes, place % self.classes);
+            let slope = self.values.place(row, class, self.classes).map_or(0.0, |place| slope(values[place]));
+            let scale = |derivative: &mut f64| *derivative = if slope == 0.0 { 0.0 } else { slope * *derivative };
+            derivatives.iter_mut().for_each(scale);
+        }
     }
 
     /// Checks that the cotangent and the `upstream` gradients belong to a prediction of `samples` × `classes`.
@@ -125,18 +190,21 @@ impl Cotangent {
         if self.rows != 1 && self.rows != samples {
             return mismatch("rows of the cotangent", samples, self.rows);
         }
-        if upstream.len() != 1 && upstream.len() != self.values {
-            return Err(Error::Length { what: "upstream gradient", expected: self.values, found: upstream.len() });
+        if upstream.len() != 1 && upstream.len() != self.values() {
+            return Err(Error::Length { what: "upstream gradient", expected: self.values(), found: upstream.len() });
         }
         Ok(())
     }
 
-    /// The upstream gradient of the value that `row` belongs to: `upstream` holds one number, or one per value.
+    /// The upstream gradient of the value that a class of a row belongs to: `upstream` holds one number, or one per value.
     ///
     /// # Panics
     /// If `upstream` is shorter than that.
-    pub fn upstream(&self, row: usize, upstream: &[f64]) -> f64 {
-        if upstream.len() == 1 { upstream[0] } else { upstream[row] }
+    pub fn upstream(&self, row: usize, class: usize, upstream: &[f64]) -> f64 {
+        if upstream.len() == 1 {
+            return upstream[0];
+        }
+        self.values.place(row, class, self.classes).map_or(0.0, |place| upstream[place])
     }
 }
 
@@ -157,16 +225,24 @@ pub struct ClassReport {
     pub share: f64,
 }
 
+impl ClassReport {
+    /// Nothing is known of the class.
+    pub const NONE: Self =
+        Self { target: 0.0, prediction: 0.0, intersection: 0.0, weight: 0.0, dice: f64::NAN, share: 0.0 };
+}
+
 /// Value, report and derivative of a loss. By default it is empty, to be filled by
 /// [`LossHead::evaluate_into`](crate::LossHead::evaluate_into).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Evaluation {
-    /// The loss: one number for a mean or a sum, else one per group.
+    /// The loss: one number for a mean or a sum, else one per group, or one per group and class.
     pub values: Vec<f64>,
     /// Per group and class, `[row][class]`, as many rows as the cotangent has.
     pub classes: Vec<ClassReport>,
     /// The derivative with respect to the sums.
     pub cotangent: Cotangent,
+    /// What a compound evaluates its terms in.
+    pub(crate) room: Option<Box<Self>>,
 }
 
 impl Evaluation {
@@ -175,14 +251,12 @@ impl Evaluation {
         self.values.iter().sum()
     }
 
-    /// Makes room for `rows` groups and `values` values, all zero, reusing the buffers.
-    pub fn reset(&mut self, request: Request, rows: usize, classes: usize, values: usize) {
-        let nothing =
-            ClassReport { target: 0.0, prediction: 0.0, intersection: 0.0, weight: 0.0, dice: f64::NAN, share: 0.0 };
+    /// Makes room for `rows` groups and so many `values`, all zero, reusing the buffers.
+    pub fn reset(&mut self, request: &Request, rows: usize, classes: usize, values: Values) {
         self.values.clear();
-        self.values.resize(values, 0.0);
+        self.values.resize(values.len(rows, classes), 0.0);
         self.classes.clear();
-        self.classes.resize(rows * classes, nothing);
+        self.classes.resize(rows * classes, ClassReport::NONE);
         self.cotangent.reset(request, rows, classes, values);
     }
 }

@@ -1,8 +1,11 @@
 //! Step 2: from sums to value and derivative.
 
+use alloc::boxed::Box;
+
 use crate::error::Error;
 use crate::evaluation::Evaluation;
-use crate::statistics::{Request, Statistics};
+use crate::request::Request;
+use crate::statistics::{Group, Statistics};
 
 /// Which samples share one value of the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,6 +17,18 @@ pub enum Grouping {
     Batch,
 }
 
+impl Grouping {
+    /// The number of groups of so many samples.
+    pub fn rows(self, samples: usize) -> usize {
+        if self == Self::Batch { 1 } else { samples }
+    }
+
+    /// What group `row` reads of a table.
+    pub fn group(self, row: usize) -> Group {
+        if self == Self::Batch { Group::All } else { Group::Sample(row) }
+    }
+}
+
 /// How the values of the groups become the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reduction {
@@ -22,7 +37,7 @@ pub enum Reduction {
     Mean,
     /// Their sum.
     Sum,
-    /// One value per group.
+    /// One value per group; of a loss that has one per class, one per group and class.
     None,
 }
 
@@ -30,10 +45,18 @@ pub enum Reduction {
 ///
 /// Anyone may implement one; it then has every instruction set, layout, element type and number of threads.
 pub trait LossHead {
-    /// What the head needs of the statistics pass.
-    fn request(&self) -> Request;
+    /// Asks for the sums that the head needs, beside those that others have asked for.
+    fn require(&self, request: &mut Request);
 
-    /// Computes the value and its derivative with respect to the sums, reusing the buffers of `evaluation`.
+    /// What the head needs of the statistics pass.
+    fn request(&self) -> Request {
+        let mut request = Request::default();
+        self.require(&mut request);
+        request
+    }
+
+    /// Computes the value and its derivative with respect to the sums, reusing the buffers of `evaluation`, whose cotangent is
+    /// [reset](Evaluation::reset) to the request of the table. The table may hold more than the head asked for.
     ///
     /// # Errors
     /// [`Error::InvalidParameter`], [`Error::Length`], [`Error::SumOverflow`], [`Error::StatisticsMismatch`].
@@ -47,5 +70,15 @@ pub trait LossHead {
         let mut evaluation = Evaluation::default();
         self.evaluate_into(statistics, &mut evaluation)?;
         Ok(evaluation)
+    }
+}
+
+impl<H: LossHead + ?Sized> LossHead for Box<H> {
+    fn require(&self, request: &mut Request) {
+        (**self).require(request);
+    }
+
+    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+        (**self).evaluate_into(statistics, evaluation)
     }
 }

@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::evaluation::Cotangent;
 use crate::head::LossHead;
 use crate::problem::{NonFinite, Problem, Target};
-use crate::statistics::{Request, Statistics, Sum};
+use crate::request::{Needs, Request, Sum, Sums};
+use crate::statistics::Statistics;
 use crate::view::{Layout, View, ViewMut};
 
 /// Neumaier's compensated sum.
@@ -118,15 +119,81 @@ impl First {
     }
 }
 
+/// What one voxel adds to a sum of a class, its weight apart.
+struct Terms<'a> {
+    needs: Needs<'a>,
+    /// ln p and ln(1 − p).
+    logs: Vec<(f64, f64)>,
+    p: Vec<f64>,
+}
+
+impl<'a> Terms<'a> {
+    /// Those of a voxel with these logits.
+    fn new(needs: Needs<'a>, logits: &[f64]) -> Self {
+        let mut p = logits.to_vec();
+        needs.activation.apply(&mut p);
+        let mut logs = vec![(0.0, 0.0); p.len()];
+        if !needs.sums.and(Sums::LOGS).is_empty() {
+            needs.activation.logarithms(logits, &p, &mut logs);
+        }
+        Self { needs, logs, p }
+    }
+
+    fn exponent(&self, class: usize) -> f64 {
+        match self.needs.exponents {
+            [] => 0.0,
+            [exponent] => *exponent,
+            exponents => exponents[class],
+        }
+    }
+
+    /// (1 − p)^γ and p^γ.
+    fn powers(&self, class: usize) -> (f64, f64) {
+        let (ln_p, ln_not_p) = self.logs[class];
+        let exponent = self.exponent(class);
+        // 1 − p = −expm1(ln p), to the last bit where p is near 1; and p likewise.
+        (libm::pow(-libm::expm1(ln_p), exponent), libm::pow(-libm::expm1(ln_not_p), exponent))
+    }
+
+    /// The row of the cost matrix of the true class.
+    fn costs(&self, target: &[f64]) -> Option<&[f64]> {
+        let class = target.iter().position(|&g| g == 1.0).filter(|_| self.needs.sums.contains(Sum::Cost))?;
+        Some(&self.needs.costs[class * target.len()..][..target.len()])
+    }
+
+    fn of(&self, sum: Sum, class: usize, target: &[f64]) -> f64 {
+        let (p, g) = (self.p[class], target[class]);
+        // 0 · ∞ is 0 here: what no part of a voxel belongs to does not count.
+        let part = |g: f64, x: &dyn Fn() -> f64| if g == 0.0 { 0.0 } else { g * x() };
+        match sum {
+            Sum::Target => g,
+            Sum::TargetSquares => g * g,
+            Sum::TargetOnes => f64::from(g == 1.0),
+            Sum::Prediction => p,
+            Sum::Intersection => part(g, &|| p),
+            Sum::PredictionSquares => p * p,
+            Sum::Difference => (p - g).abs(),
+            Sum::LogInside => part(g, &|| part(self.powers(class).0, &|| -self.logs[class].0)),
+            Sum::LogOutside => part(1.0 - g, &|| part(self.powers(class).1, &|| -self.logs[class].1)),
+            Sum::LogEverywhere => -self.logs[class].0,
+            Sum::LogComplement => -self.logs[class].1,
+            Sum::Cost => part(g, &|| {
+                let costs = self.costs(target).unwrap_or_default();
+                costs.iter().zip(&self.p).map(|(cost, p)| if *cost == 0.0 { 0.0 } else { cost * p }).sum()
+            }),
+        }
+    }
+}
+
 /// Step 1: the sums that `request` asks for, over all voxels of `logits` `[N, C, spatial…]`.
 ///
 /// # Errors
-/// Those of [`Problem::check`], [`Error::Weight`] and [`Error::LabelOutOfRange`] (the first of a sample), and if asked for
-/// [`Error::NonFiniteTarget`] and [`Error::NonFiniteLogit`] (the first).
+/// Those of [`Problem::check`] and [`Request::check`], [`Error::Weight`] and [`Error::LabelOutOfRange`] (the first of a sample), and
+/// if asked for [`Error::NonFiniteTarget`] and [`Error::NonFiniteLogit`] (the first).
 pub fn statistics<T: Copy + Into<f64>>(
     logits: &View<'_, T>,
     problem: &Problem<'_>,
-    request: Request,
+    request: &Request,
 ) -> Result<Statistics, Error> {
     statistics_range(logits, problem, request, 0..logits.layout().voxels())
 }
@@ -138,50 +205,52 @@ pub fn statistics<T: Copy + Into<f64>>(
 pub fn statistics_range<T: Copy + Into<f64>>(
     logits: &View<'_, T>,
     problem: &Problem<'_>,
-    request: Request,
+    request: &Request,
     range: Range<usize>,
 ) -> Result<Statistics, Error> {
     let layout = logits.layout();
     problem.check(layout)?;
+    request.check(layout.channels(), matches!(problem.target, Target::Labels(_)))?;
     check_range(layout, &range)?;
     let (samples, classes) = (layout.samples(), layout.channels());
     let targets: Vec<_> =
         (0..samples).map(|sample| voxels(problem, layout, sample, range.clone())).collect::<Result<_, _>>()?;
     let mut statistics = Statistics::new(samples, classes, request);
     let (mut bad_target, mut bad_logit) = (First::default(), First::default());
+    let columns = request.columns();
     for (sample, target) in targets.iter().enumerate() {
         let mut valid = Compensated::default();
-        let mut sums = vec![[Compensated::default(); Sum::ALL.len()]; classes];
+        let mut sums = vec![Compensated::default(); classes * columns];
         for Voxel { index: voxel, weight, target } in target {
             valid.add(*weight);
             let z = read(logits, sample, *voxel);
-            let mut p = z.clone();
-            request.activation.apply(&mut p);
+            let index = |class: usize| ((sample * classes + class) * layout.voxels() + voxel) as u64;
+            for class in (0..classes).filter(|&class| !target[class].is_finite()) {
+                bad_target.note(index(class), target[class]);
+            }
+            let of_target = Terms { needs: Needs::default(), logs: Vec::new(), p: vec![0.0; classes] };
             for class in 0..classes {
-                let index = ((sample * classes + class) * layout.voxels() + voxel) as u64;
-                if has_no_probability(request.activation, &z, class) {
-                    bad_logit.note(index, z[class]);
+                for (column, sum) in request.of_target().iter().enumerate() {
+                    sums[class * columns + column].add(weight * of_target.of(sum, class, target));
                 }
-                let g = target[class];
-                if !g.is_finite() {
-                    bad_target.note(index, g);
-                }
-                sums[class][Sum::Target as usize].add(weight * g);
-                sums[class][Sum::Prediction as usize].add(weight * p[class]);
-                if g != 0.0 {
-                    sums[class][Sum::Intersection as usize].add(weight * p[class] * g);
+            }
+            for part in 0..request.parts() {
+                let terms = Terms::new(request.part(part), &z);
+                for class in 0..classes {
+                    if has_no_probability(terms.needs.activation, &z, class) {
+                        bad_logit.note(index(class), z[class]);
+                    }
+                    for sum in terms.needs.sums.iter() {
+                        let column = request.column(part, sum).expect("the part holds the sum");
+                        sums[class * columns + column].add(weight * terms.of(sum, class, target));
+                    }
                 }
             }
         }
         let words = statistics.sample_mut(sample);
         valid.store(&mut words[0]);
-        for (class, sums) in sums.iter().enumerate() {
-            for sum in Sum::ALL {
-                if let Some(place) = request.sums.position(sum) {
-                    sums[sum as usize].store(&mut words[1 + class * request.sums.len() + place]);
-                }
-            }
-        }
+        accumulator::add(&mut words[1], range.len() as f64);
+        sums.iter().zip(&mut words[Statistics::OF_NO_CLASS..]).for_each(|(sum, words)| sum.store(words));
     }
     match (problem.non_finite, bad_target.0, bad_logit.0) {
         (NonFinite::Error, Some((index, value)), _) => Err(Error::NonFiniteTarget { index, value }),
@@ -235,7 +304,7 @@ pub fn pullback<T: Copy + Into<f64>>(
         return Err(Error::ShapeMismatch { what: "gradient", expected, found });
     }
     cotangent.check(layout.samples(), layout.channels(), upstream)?;
-    let activation = cotangent.request().activation;
+    cotangent.request().check(layout.channels(), matches!(problem.target, Target::Labels(_)))?;
     let classes = layout.channels();
     let all = 0..layout.voxels();
     let targets: Vec<_> =
@@ -244,31 +313,124 @@ pub fn pullback<T: Copy + Into<f64>>(
         for class in 0..classes {
             all.clone().for_each(|voxel| gradient.data_mut()[element(&out, sample, class, voxel)] = 0.0);
         }
-        let row = cotangent.row(sample);
-        let factor = cotangent.upstream(row, upstream);
-        // ∂L/∂p of g = 0, and what g = 1 adds to it.
-        let slope = |class| {
-            let by_intersection = factor * cotangent.get(row, class, Sum::Intersection);
-            (factor * cotangent.get(row, class, Sum::Prediction), by_intersection)
-        };
-        // Where the loss does not depend on a group, or a channel of its own, the gradient is +0 even for NaN logits.
-        let silent: Vec<bool> = (0..classes).map(|class| slope(class) == (0.0, 0.0)).collect();
-        if silent.iter().all(|&silent| silent) {
-            continue;
-        }
-        for Voxel { index: voxel, weight, target } in target {
-            let mut p = read(logits, sample, *voxel);
-            activation.apply(&mut p);
-            let mut u: Vec<f64> = (0..classes).map(|class| slope(class).0 + slope(class).1 * target[class]).collect();
-            activation.pull_back(&p, &mut u);
-            for (class, u) in u.iter().enumerate() {
-                if activation == Activation::Softmax || !silent[class] {
-                    gradient.data_mut()[element(&out, sample, class, *voxel)] = weight * u;
+        for part in 0..cotangent.request().parts() {
+            let row = cotangent.row(sample);
+            let slopes = Slopes::new(cotangent, upstream, row, part);
+            if (0..classes).all(|class| slopes.is_silent(class)) {
+                continue;
+            }
+            for Voxel { index: voxel, weight, target } in target {
+                let terms = Terms::new(cotangent.request().part(part), &read(logits, sample, *voxel));
+                for (class, slope) in slopes.pull_back(&terms, target).into_iter().enumerate() {
+                    if let Some(slope) = slope {
+                        gradient.data_mut()[element(&out, sample, class, *voxel)] += weight * slope;
+                    }
                 }
             }
         }
     }
     Ok(())
+}
+
+/// The derivatives of a group by the sums of one part, the upstream gradient included.
+struct Slopes<'a> {
+    needs: Needs<'a>,
+    /// `[class][Sum::ALL]`.
+    by: Vec<[f64; Sum::ALL.len()]>,
+}
+
+impl<'a> Slopes<'a> {
+    fn new(cotangent: &'a Cotangent, upstream: &[f64], row: usize, part: usize) -> Self {
+        let of_class = |class: usize| {
+            let factor = cotangent.upstream(row, class, upstream);
+            Sum::ALL.map(|sum| {
+                let of_target = Sums::OF_TARGET.contains(sum);
+                if of_target { 0.0 } else { factor * cotangent.get(row, class, part, sum) }
+            })
+        };
+        Self { needs: cotangent.request().part(part), by: (0..cotangent.classes()).map(of_class).collect() }
+    }
+
+    fn of(&self, class: usize, sum: Sum) -> f64 {
+        self.by[class][sum as usize]
+    }
+
+    /// Where the loss does not depend on a group, or a channel of its own, the gradient is +0 even for NaN logits.
+    fn is_silent(&self, class: usize) -> bool {
+        let has_costs = self.by.iter().any(|by| by[Sum::Cost as usize] != 0.0);
+        self.by[class].iter().all(|&by| by == 0.0) && !has_costs
+    }
+
+    /// The gradient of one voxel, its weight apart; none of a channel that the loss does not depend on.
+    fn pull_back(&self, terms: &Terms<'_>, target: &[f64]) -> Vec<Option<f64>> {
+        let classes = target.len();
+        let activation = self.needs.activation;
+        let true_class = target.iter().position(|&g| g == 1.0);
+        let mut u: Vec<f64> = (0..classes)
+            .map(|class| {
+                let (p, g) = (terms.p[class], target[class]);
+                let mut u = self.of(class, Sum::Intersection) * g + self.of(class, Sum::Prediction);
+                u += 2.0 * self.of(class, Sum::PredictionSquares) * p;
+                if p != g {
+                    u += self.of(class, Sum::Difference) * (p - g).signum();
+                }
+                if let (Some(costs), Some(true_class)) = (terms.costs(target), true_class) {
+                    u += self.of(true_class, Sum::Cost) * costs[class];
+                }
+                u
+            })
+            .collect();
+        activation.pull_back(&terms.p, &mut u);
+        // By the logarithms: q of a softmax, else the derivative by the logit.
+        let by_logs = |class: usize| {
+            let g = target[class];
+            let [inside, outside, everywhere, complement] =
+                [Sum::LogInside, Sum::LogOutside, Sum::LogEverywhere, Sum::LogComplement]
+                    .map(|sum| self.of(class, sum));
+            let ((ln_p, ln_not_p), exponent) = (terms.logs[class], terms.exponent(class));
+            let (power_of_not_p, power_of_p) = terms.powers(class);
+            let p = terms.p[class];
+            match activation {
+                Activation::Softmax => {
+                    let not_p = -libm::expm1(ln_p);
+                    // (−ln p)/(1 − p), which is 1 at p = 1; p ln p is 0 at p = 0.
+                    let relative = if not_p == 0.0 || p == 0.0 { 1.0 } else { -ln_p / not_p };
+                    inside * g * power_of_not_p * (1.0 + exponent * p * relative) + everywhere
+                }
+                Activation::Sigmoid => {
+                    let not_p = -libm::expm1(ln_p);
+                    let of_logs = |p: f64, ln_p: f64| if p == 0.0 { 0.0 } else { p * ln_p };
+                    outside * (1.0 - g) * power_of_p * (p - exponent * of_logs(not_p, ln_not_p))
+                        - inside * g * power_of_not_p * (not_p - exponent * of_logs(p, ln_p))
+                        - everywhere * not_p
+                        + complement * p
+                }
+                Activation::None => {
+                    if !(Activation::CLAMP..=1.0 - Activation::CLAMP).contains(&p) && !p.is_nan() {
+                        return 0.0;
+                    }
+                    let not_p = 1.0 - p;
+                    outside * (1.0 - g) * power_of_p * (1.0 / not_p - exponent * ln_not_p / p)
+                        - inside * g * power_of_not_p * (1.0 / p - exponent * ln_p / not_p)
+                        - everywhere / p
+                        + complement / not_p
+                }
+            }
+        };
+        let logs: Vec<f64> = if self.needs.sums.and(Sums::LOGS).is_empty() {
+            vec![0.0; classes]
+        } else {
+            (0..classes).map(by_logs).collect()
+        };
+        let total: f64 = logs.iter().sum();
+        (0..classes)
+            .map(|class| match activation {
+                Activation::Softmax => Some(u[class] + terms.p[class] * total - logs[class]),
+                _ if self.is_silent(class) => None,
+                _ => Some(u[class] + logs[class]),
+            })
+            .collect()
+    }
 }
 
 /// The three steps at once: the values of the loss and, in `gradient`, the gradient of their sum.
@@ -281,7 +443,7 @@ pub fn value_and_grad<T: Copy + Into<f64>>(
     loss: &dyn LossHead,
     gradient: &mut ViewMut<'_, f64>,
 ) -> Result<Vec<f64>, Error> {
-    let statistics = statistics(logits, problem, loss.request())?;
+    let statistics = statistics(logits, problem, &loss.request())?;
     let evaluation = loss.evaluate(&statistics)?;
     pullback(logits, problem, &evaluation.cotangent, &[1.0], gradient)?;
     Ok(evaluation.values)

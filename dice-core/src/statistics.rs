@@ -3,76 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::accumulator::{self, WORDS, Words};
-use crate::activation::Activation;
 use crate::error::Error;
-
-/// A sum over the voxels of a sample, per class. m is the weight of a voxel, p its probability, g its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub enum Sum {
-    /// T = Σ m g, the target's volume in voxels.
-    Target,
-    /// S = Σ m p, the prediction's volume in voxels.
-    Prediction,
-    /// I = Σ m p g, the intersection in voxels.
-    Intersection,
-}
-
-impl Sum {
-    /// Every sum, in the order in which a table holds them.
-    pub const ALL: [Self; 3] = [Self::Target, Self::Prediction, Self::Intersection];
-}
-
-/// A set of [`Sum`]s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sums(u32);
-
-impl Sums {
-    /// Target, prediction and intersection: what every overlap ratio is made of.
-    pub const OVERLAP: Self = Self(0b111);
-
-    /// The set with `sum` in it.
-    #[must_use]
-    pub const fn with(self, sum: Sum) -> Self {
-        Self(self.0 | 1 << sum as u32)
-    }
-
-    /// Whether `sum` is in the set.
-    pub const fn contains(self, sum: Sum) -> bool {
-        self.0 & 1 << sum as u32 != 0
-    }
-
-    /// The number of sums in the set.
-    pub const fn len(self) -> usize {
-        self.0.count_ones() as usize
-    }
-
-    /// Whether the set is empty.
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The place of `sum` among the sums of the set, if it is in it.
-    pub const fn position(self, sum: Sum) -> Option<usize> {
-        if self.contains(sum) { Some((self.0 & ((1 << sum as u32) - 1)).count_ones() as usize) } else { None }
-    }
-}
-
-/// What a head needs of the statistics pass; by default no sums at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Request {
-    /// How logits become probabilities.
-    pub activation: Activation,
-    /// The sums to take.
-    pub sums: Sums,
-}
-
-impl Request {
-    /// Target, prediction and intersection under `activation`.
-    pub fn overlap(activation: Activation) -> Self {
-        Self { activation, sums: Sums::OVERLAP }
-    }
-}
+use crate::request::{Request, Sum};
 
 /// What a head reads at once: one sample, or all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,38 +15,42 @@ pub enum Group {
     All,
 }
 
-/// The table of sums of a prediction, per sample, class and [`Sum`], in order-free [accumulators](accumulator).
+/// The table of sums of a prediction, per sample, class and column of its [`Request`], in order-free [accumulators](accumulator).
 ///
 /// Tables of parts of a problem [merge](Self::merge) to the table of the whole, in any order to the same bits, as long
 /// as the parts are cut at tile bounds. The words are `i64`s that add: an all-reduce that sums them merges the tables of
 /// several machines. By default it is the table of no sample.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Statistics {
     samples: usize,
     classes: usize,
     request: Request,
-    /// Per sample: the valid weight, then per class the requested sums in the order of [`Sum::ALL`].
+    /// Per sample: the valid weight, the number of voxels, then per class the columns of the request.
     words: Vec<Words>,
 }
 
 impl Statistics {
     /// A table of zeros.
-    pub fn new(samples: usize, classes: usize, request: Request) -> Self {
+    pub fn new(samples: usize, classes: usize, request: &Request) -> Self {
         let mut table = Self::default();
         table.reset(samples, classes, request);
         table
     }
 
     /// Makes it a table of zeros, reusing the buffer.
-    pub fn reset(&mut self, samples: usize, classes: usize, request: Request) {
+    pub fn reset(&mut self, samples: usize, classes: usize, request: &Request) {
         self.words.clear();
         self.words.resize(samples * Self::accumulators_per_sample(classes, request), [0; WORDS]);
-        (self.samples, self.classes, self.request) = (samples, classes, request);
+        self.request.copy(request);
+        (self.samples, self.classes) = (samples, classes);
     }
 
-    /// Accumulators per sample: one for the valid weight, then those of the classes.
-    pub fn accumulators_per_sample(classes: usize, request: Request) -> usize {
-        1 + classes * request.sums.len()
+    /// The accumulators of a sample that are not of a class: the valid weight and the number of voxels.
+    pub const OF_NO_CLASS: usize = 2;
+
+    /// Accumulators per sample: [those of no class](Self::OF_NO_CLASS), then the columns of class after class.
+    pub fn accumulators_per_sample(classes: usize, request: &Request) -> usize {
+        Self::OF_NO_CLASS + classes * request.columns()
     }
 
     /// The number of samples.
@@ -128,22 +64,21 @@ impl Statistics {
     }
 
     /// What the table was made for.
-    pub fn request(&self) -> Request {
-        self.request
+    pub fn request(&self) -> &Request {
+        &self.request
     }
 
-    /// The sum over the voxels of a group, rounded once to f64.
+    /// A sum of a part of the request over the voxels of a group, rounded once to f64.
     ///
     /// # Errors
     /// [`Error::SumOverflow`]; [`Error::StatisticsMismatch`] if the table does not hold this sum.
-    pub fn sum(&self, group: Group, class: usize, sum: Sum) -> Result<f64, Error> {
-        let place =
-            self.request.sums.position(sum).filter(|_| class < self.classes).ok_or(Error::StatisticsMismatch {
-                what: "sums per class",
-                expected: sum as usize + 1,
-                found: self.request.sums.len(),
-            })?;
-        self.accumulated(group, 1 + class * self.request.sums.len() + place)
+    pub fn sum(&self, group: Group, class: usize, part: usize, sum: Sum) -> Result<f64, Error> {
+        let column = self
+            .request
+            .column(part, sum)
+            .filter(|_| class < self.classes)
+            .ok_or(Error::StatisticsMismatch { what: "columns of this sum", expected: 1, found: 0 })?;
+        self.accumulated(group, Self::OF_NO_CLASS + class * self.request.columns() + column)
     }
 
     /// Σ m over the voxels of a group: the number of voxels that count.
@@ -154,8 +89,16 @@ impl Statistics {
         self.accumulated(group, 0)
     }
 
+    /// The number of voxels of a group, those that do not count among them.
+    ///
+    /// # Errors
+    /// [`Error::SumOverflow`].
+    pub fn voxels(&self, group: Group) -> Result<f64, Error> {
+        self.accumulated(group, 1)
+    }
+
     fn accumulated(&self, group: Group, place: usize) -> Result<f64, Error> {
-        let stride = Self::accumulators_per_sample(self.classes, self.request);
+        let stride = Self::accumulators_per_sample(self.classes, &self.request);
         match group {
             Group::Sample(sample) => accumulator::value(&self.words[sample * stride + place]),
             Group::All => {
@@ -168,12 +111,12 @@ impl Statistics {
         }
     }
 
-    /// The accumulators of one sample: the valid weight, then per class the requested sums.
+    /// The accumulators of one sample: the valid weight, the number of voxels, then per class the columns of the request.
     ///
     /// # Panics
     /// If there is no such sample.
     pub fn sample_mut(&mut self, sample: usize) -> &mut [Words] {
-        let stride = Self::accumulators_per_sample(self.classes, self.request);
+        let stride = Self::accumulators_per_sample(self.classes, &self.request);
         &mut self.words[sample * stride..][..stride]
     }
 
@@ -204,9 +147,9 @@ impl Statistics {
             return mismatch("classes", self.classes, other.classes);
         }
         if self.request != other.request {
-            return mismatch("sums", self.request.sums.len(), other.request.sums.len());
+            return mismatch("sums", self.request.columns(), other.request.columns());
         }
-        let stride = Self::accumulators_per_sample(self.classes, self.request);
+        let stride = Self::accumulators_per_sample(self.classes, &self.request);
         for (into, from) in self.words[first * stride..].iter_mut().zip(&other.words) {
             accumulator::merge(into, from);
         }
@@ -217,7 +160,7 @@ impl Statistics {
     /// a loss pools the batch.
     #[must_use]
     pub fn pooled(&self) -> Self {
-        let mut pooled = Self::new(1, self.classes, self.request);
+        let mut pooled = Self::new(1, self.classes, &self.request);
         for sample in self.words.chunks_exact(pooled.words.len()) {
             for (into, from) in pooled.words.iter_mut().zip(sample) {
                 accumulator::merge(into, from);
@@ -245,20 +188,12 @@ impl Statistics {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sums_have_places_in_their_set() {
-        let sums = Sums::default().with(Sum::Intersection).with(Sum::Target);
-        assert_eq!(sums.len(), 2);
-        assert_eq!(sums.position(Sum::Target), Some(0));
-        assert_eq!(sums.position(Sum::Prediction), None);
-        assert_eq!(sums.position(Sum::Intersection), Some(1));
-        assert_eq!(Sum::ALL.into_iter().fold(Sums::default(), Sums::with), Sums::OVERLAP);
-    }
+    use crate::activation::Activation;
+    use crate::request::Sums;
 
     #[test]
     fn pooling_adds_the_samples() {
-        let mut table = Statistics::new(3, 2, Request::overlap(Activation::Softmax));
+        let mut table = Statistics::new(3, 2, &Request::overlap(Activation::Softmax));
         for sample in 0..3 {
             for (place, words) in table.sample_mut(sample).iter_mut().enumerate() {
                 accumulator::add(words, (sample * 10 + place) as f64);
@@ -267,21 +202,22 @@ mod tests {
         let pooled = table.pooled();
         assert_eq!(pooled.samples(), 1);
         for class in 0..2 {
-            for sum in Sum::ALL {
-                assert_eq!(pooled.sum(Group::Sample(0), class, sum), table.sum(Group::All, class, sum));
+            for sum in Sums::OVERLAP.iter() {
+                assert_eq!(pooled.sum(Group::Sample(0), class, 0, sum), table.sum(Group::All, class, 0, sum));
             }
         }
-        assert_eq!(pooled.sum(Group::All, 1, Sum::Intersection), Ok(30.0 + 3.0 * 6.0));
+        assert_eq!(pooled.sum(Group::All, 1, 0, Sum::Intersection), Ok(30.0 + 3.0 * 7.0));
         assert_eq!(pooled.valid_weight(Group::All), Ok(30.0));
+        assert_eq!(pooled.voxels(Group::All), Ok(33.0));
     }
 
     #[test]
     fn tables_that_do_not_belong_together_are_not_merged() {
-        let request = Request::overlap(Activation::Softmax);
+        let request = &Request::overlap(Activation::Softmax);
         let mut table = Statistics::new(1, 2, request);
         let error = table.merge(&Statistics::new(2, 2, request)).unwrap_err();
         assert_eq!(error, Error::StatisticsMismatch { what: "samples", expected: 1, found: 2 });
         assert!(table.merge(&Statistics::new(1, 3, request)).is_err());
-        assert!(table.merge(&Statistics::new(1, 2, Request::overlap(Activation::None))).is_err());
+        assert!(table.merge(&Statistics::new(1, 2, &Request::overlap(Activation::None))).is_err());
     }
 }

@@ -5,10 +5,10 @@
 mod common;
 
 use common::{Random, UNWRITTEN, Volume, bits, largest, preset, relative_error};
-use dice_core::loss::{AbsentClass, ClassWeighting, GeneralizedDice, NonFiniteLoss, WeightScale};
+use dice_core::loss::{AbsentClass, ClassWeighting, Empty, GeneralizedDice, NonFiniteLoss, WeightScale};
 use dice_core::{
-    Activation, Cotangent, Dims, Error, Evaluation, Group, Grouping, LossHead, NonFinite, Problem, Reduction, Request,
-    Statistics, Sum, Sums, View, ViewMut, accumulator, reference,
+    Activation, Cotangent, Dims, Error, Evaluation, Group, Grouping, LossHead, Needs, NonFinite, Problem, Reduction,
+    Request, Statistics, Sum, Sums, Values, View, ViewMut, accumulator, reference,
 };
 use proptest::prelude::*;
 
@@ -162,12 +162,15 @@ fn gradient_of_one_channel() {
 
 /// A table of statistics for `activation`, from `[T, S, I]` per sample and class.
 fn table<const C: usize>(activation: Activation, samples: &[[[f64; 3]; C]]) -> Statistics {
-    let mut statistics = Statistics::new(samples.len(), C, Request::overlap(activation));
+    let mut statistics = Statistics::new(samples.len(), C, &Request::overlap(activation));
     for (sample, classes) in samples.iter().enumerate() {
         let words = statistics.sample_mut(sample);
-        // After the valid weight, per class the sums in the order of `Sum::ALL`: target, prediction, intersection.
-        for (place, &sum) in classes.as_flattened().iter().enumerate() {
-            accumulator::add(&mut words[1 + place], sum);
+        // Each voxel belongs to some class.
+        let voxels = classes.iter().map(|sums| sums[0]).sum();
+        let of_no_class = [voxels; Statistics::OF_NO_CLASS];
+        // Then per class the sums in the order of `Sum::ALL`: target, prediction, intersection.
+        for (words, &sum) in words.iter_mut().zip(of_no_class.iter().chain(classes.as_flattened())) {
+            accumulator::add(words, sum);
         }
     }
     statistics
@@ -341,7 +344,7 @@ fn background_off() {
     assert_eq!(moved.values, evaluation.values);
     assert_eq!(moved.cotangent, evaluation.cotangent);
     for sum in Sum::ALL {
-        assert_eq!(evaluation.cotangent.get(0, 0, sum), 0.0);
+        assert_eq!(evaluation.cotangent.get(0, 0, 0, sum), 0.0);
     }
 
     // After the activation, never before: the logit of class 0 still moves the other probabilities.
@@ -408,6 +411,29 @@ fn nothing_over_nothing_is_a_loss_of_zero_without_gradient() {
     assert_eq!(value(&lopsided, &[empty]), 0.0);
 }
 
+/// By default false positives of a group without any kept class cost what part of its voxels they are; or the group counts as
+/// nothing, or not at all.
+#[test]
+fn empty_groups() {
+    let empty = [[9.0, 5.0, 4.0], [0.0, 3.0, 0.0], [0.0, 1.0, 0.0]];
+    let half = [[4.0, 4.0, 4.0], [2.0, 2.0, 1.0], [0.0; 3]];
+    let of = |empty| GeneralizedDice { exclude_background: true, empty, ..GeneralizedDice::default() };
+    let claimed = 0.5 * (3.0 / 9.0 + 1.0 / 9.0);
+    for (policy, alone, beside) in
+        [(Empty::FalsePositives, claimed, 0.5 * (claimed + 0.5)), (Empty::Zero, 0.0, 0.25), (Empty::Skip, 0.0, 0.5)]
+    {
+        let loss = of(policy);
+        assert!((value(&loss, &[empty]) - alone).abs() <= ROUNDING, "{policy:?}");
+        assert!((value(&loss, &[empty, half]) - beside).abs() <= ROUNDING, "{policy:?}");
+        let by_prediction = if policy == Empty::FalsePositives { 0.5 / 18.0 } else { 0.0 };
+        let cotangent = loss.evaluate(&table(Activation::Softmax, &[empty, half])).unwrap().cotangent;
+        for class in 1..3 {
+            assert_eq!(cotangent.get(0, class, 0, Sum::Prediction), by_prediction, "{policy:?}");
+            assert_eq!(cotangent.get(0, class, 0, Sum::Intersection), 0.0, "{policy:?}");
+        }
+    }
+}
+
 /// No kept class is in the target while the prediction sees some of them.
 #[test]
 fn no_class_present() {
@@ -423,7 +449,8 @@ fn no_class_present() {
         (AbsentClass::Zero, 0.0, 1.0 - 0.25),
     ] {
         for scale in SCALES {
-            let loss = GeneralizedDice { absent, scale, exclude_background: true, ..GeneralizedDice::default() };
+            let (exclude_background, empty) = (true, Empty::Ratio);
+            let loss = GeneralizedDice { absent, scale, exclude_background, empty, ..GeneralizedDice::default() };
             assert_eq!(value(&loss, &[sums]), plain, "{loss:?}");
             let loss = GeneralizedDice { smooth_numerator: smooth.0, smooth_denominator: smooth.1, ..loss };
             assert!((value(&loss, &[sums]) - smoothed).abs() <= ROUNDING, "{loss:?}");
@@ -508,6 +535,7 @@ fn no_samples() {
 fn no_voxels() {
     let volume = Volume { shape: vec![2, 3, 4, 0], logits: vec![], labels: vec![], ignored: None };
     for loss in every_combination(3) {
+        let loss = GeneralizedDice { empty: Empty::Ratio, ..loss };
         let (values, gradient) = volume.run(&loss);
         let per_group = if loss.smooth_denominator == 0.0 { 0.0 } else { 1.0 - 0.2 / 0.7 };
         let groups = if loss.grouping == Grouping::Batch { 1 } else { 2 };
@@ -599,12 +627,13 @@ fn huge_and_infinite_logits_with_a_probability() {
         assert!((values[0] - expected).abs() <= ROUNDING, "{activation:?}, {high}: {values:?}");
         assert!(gradient.iter().all(|&x| x == 0.0), "{activation:?}, {high}: {gradient:?}");
         let asked = Problem { non_finite: NonFinite::Error, ..volume.problem() };
-        assert!(reference::statistics(&volume.view(), &asked, loss.request()).is_ok(), "{activation:?}, {high}");
+        assert!(reference::statistics(&volume.view(), &asked, &loss.request()).is_ok(), "{activation:?}, {high}");
     }
     // Equal logits share the probability, however large they are.
     let volume = Volume { shape: vec![1, 3, 1], logits: vec![1e30, -1e30, 1e30], labels: vec![0], ignored: None };
     let statistics = volume.statistics(&GeneralizedDice::default());
-    let predictions: Vec<_> = (0..3).map(|class| statistics.sum(Group::All, class, Sum::Prediction).unwrap()).collect();
+    let predictions: Vec<_> =
+        (0..3).map(|class| statistics.sum(Group::All, class, 0, Sum::Prediction).unwrap()).collect();
     assert_eq!(predictions, [0.5, 0.0, 0.5]);
     // Without an activation 1e30 is a volume like any other.
     let volume = Volume { shape: vec![1, 1, 2], logits: vec![1e30, -1e30], labels: vec![1, 0], ignored: None };
@@ -618,7 +647,7 @@ fn the_first_logit_without_a_probability_is_reported_on_demand() {
     let clean = lacking(Activation::Softmax, 18);
     let report = |volume: &Volume, activation| {
         let asked = Problem { non_finite: NonFinite::Error, ..volume.problem() };
-        reference::statistics(&volume.view(), &asked, Request::overlap(activation))
+        reference::statistics(&volume.view(), &asked, &Request::overlap(activation))
     };
     assert!(report(&clean, Activation::Softmax).is_ok());
 
@@ -778,10 +807,10 @@ fn parameters_that_mean_nothing_are_named() {
     // Statistics of another activation are another prediction's.
     let sigmoid = GeneralizedDice { activation: Activation::Sigmoid, ..GeneralizedDice::default() };
     let error = sigmoid.evaluate(&statistics).unwrap_err();
-    assert!(matches!(error, Error::StatisticsMismatch { what: "activation", .. }), "{error}");
+    assert!(matches!(error, Error::StatisticsMismatch { .. }), "{error}");
     // So are those with other sums.
-    let lean = Request { sums: Sums::default().with(Sum::Target), ..Request::overlap(Activation::Softmax) };
-    let error = GeneralizedDice::default().evaluate(&Statistics::new(1, 3, lean)).unwrap_err();
+    let lean = Request::new(&Needs::new(Activation::Softmax, Sums::NONE.with(Sum::Target)));
+    let error = GeneralizedDice::default().evaluate(&Statistics::new(1, 3, &lean)).unwrap_err();
     assert!(matches!(error, Error::StatisticsMismatch { .. }), "{error}");
 }
 
@@ -801,7 +830,7 @@ fn a_label_outside_the_classes_is_named_and_nothing_is_written() {
     let found = reference::value_and_grad(&logits, &problem, &loss, &mut output);
     assert_eq!(found, Err(first.clone()));
     // A pullback on its own looks before it writes.
-    let cotangent = Cotangent::new(loss.request(), 2, 3, 1);
+    let cotangent = Cotangent::new(&loss.request(), 2, 3, Values::One);
     assert_eq!(reference::pullback(&logits, &problem, &cotangent, &[1.0], &mut output), Err(first));
     assert!(gradient.iter().all(|&x| x == UNWRITTEN));
 
@@ -824,13 +853,13 @@ fn shapes_that_disagree() {
         let labels = vec![0; shape.iter().product()];
         let problem = Problem::new(View::label_map(&labels, shape).unwrap());
         let found = Dims::new(&[&shape[..1], &[1], &shape[1..]].concat());
-        let error = reference::statistics(&volume.view(), &problem, loss.request()).unwrap_err();
+        let error = reference::statistics(&volume.view(), &problem, &loss.request()).unwrap_err();
         assert_eq!(error, Error::ShapeMismatch { what: "label map", expected, found });
     }
     // A label map has one channel.
     let labels = vec![0; 60];
     let dense = Problem::new(View::channels_first(&labels, &volume.shape).unwrap());
-    let error = reference::statistics(&volume.view(), &dense, loss.request()).unwrap_err();
+    let error = reference::statistics(&volume.view(), &dense, &loss.request()).unwrap_err();
     assert_eq!(error, Error::ShapeMismatch { what: "label map", expected, found: expected });
 
     let cotangent = volume.evaluate(&loss).cotangent;
@@ -844,7 +873,7 @@ fn shapes_that_disagree() {
     }
     // The cotangent of another prediction.
     for (rows, classes, what) in [(2, 4, "classes of the cotangent"), (3, 3, "rows of the cotangent")] {
-        let other = Cotangent::new(loss.request(), rows, classes, 1);
+        let other = Cotangent::new(&loss.request(), rows, classes, Values::One);
         let mut gradient = vec![UNWRITTEN; 60];
         let mut output = ViewMut::channels_first(&mut gradient, &volume.shape).unwrap();
         let error = reference::pullback(&volume.view(), &volume.problem(), &other, &[1.0], &mut output).unwrap_err();

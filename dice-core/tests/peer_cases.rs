@@ -488,7 +488,11 @@ fn presets_have_the_options_of_their_owners() {
     for (name, make) in GeneralizedDice::PRESETS {
         assert_eq!(GeneralizedDice::preset(name), Some(make()));
         let none = name == "batch_pooled";
-        assert_eq!(make().request().activation, if none { Activation::None } else { Activation::Softmax }, "{name}");
+        assert_eq!(
+            make().request().part(0).activation,
+            if none { Activation::None } else { Activation::Softmax },
+            "{name}"
+        );
         for (other, make_other) in GeneralizedDice::PRESETS {
             assert_eq!(make() == make_other(), name == other, "{name} and {other}");
         }

@@ -7,7 +7,7 @@ use common::Random;
 use dice_core::loss::GeneralizedDice;
 use dice_core::{
     Activation, Cotangent, Dense, Error, Group, Labels, Layout, LossHead, NonFinite, Problem, Reduction, Request,
-    Statistics, Sum, View, ViewMut, reference,
+    Statistics, Sum, Sums, Values, View, ViewMut, reference,
 };
 
 const SAMPLES: usize = 2;
@@ -101,7 +101,7 @@ fn sums_are_those_of_the_formulas() {
     let example = Example::new();
     for (what, problem, m) in example.problems() {
         for activation in ACTIVATIONS {
-            let found = reference::statistics(&example.view(), &problem, Request::overlap(activation)).unwrap();
+            let found = reference::statistics(&example.view(), &problem, &Request::overlap(activation)).unwrap();
             for sample in 0..SAMPLES {
                 let group = Group::Sample(sample);
                 let (mut valid, mut sums) = (0.0, [[0.0; 3]; CLASSES]);
@@ -118,8 +118,8 @@ fn sums_are_those_of_the_formulas() {
                 }
                 assert_eq!(found.valid_weight(group), Ok(valid), "{what}");
                 for (class, sums) in sums.iter().enumerate() {
-                    for (sum, expected) in Sum::ALL.into_iter().zip(sums) {
-                        let found = found.sum(group, class, sum).unwrap();
+                    for (sum, expected) in Sums::OVERLAP.iter().zip(sums) {
+                        let found = found.sum(group, class, 0, sum).unwrap();
                         assert!((found - expected).abs() <= ROUNDING, "{what}: {sum:?} is {found}, not {expected}");
                     }
                 }
@@ -136,7 +136,7 @@ fn gradients_are_those_of_the_formulas() {
     for (what, problem, m) in example.problems() {
         for activation in ACTIVATIONS {
             let loss = GeneralizedDice { activation, reduction: Reduction::None, ..GeneralizedDice::default() };
-            let table = reference::statistics(&example.view(), &problem, loss.request()).unwrap();
+            let table = reference::statistics(&example.view(), &problem, &loss.request()).unwrap();
             let cotangent = loss.evaluate(&table).unwrap().cotangent;
             let mut found = [f64::NAN; SAMPLES * CLASSES * VOXELS];
             let mut view = ViewMut::channels_first(&mut found, &SHAPE).unwrap();
@@ -148,8 +148,8 @@ fn gradients_are_those_of_the_formulas() {
                     // S = Σ m p and I = Σ m p g.
                     let by_p = |class: usize| {
                         let g = example.g(&problem, sample, class, voxel);
-                        let by_intersection = cotangent.get(sample, class, Sum::Intersection);
-                        m * (cotangent.get(sample, class, Sum::Prediction) + by_intersection * g)
+                        let by_intersection = cotangent.get(sample, class, 0, Sum::Intersection);
+                        m * (cotangent.get(sample, class, 0, Sum::Prediction) + by_intersection * g)
                     };
                     for class in 0..CLASSES {
                         let by_z = |k: usize| match activation {
@@ -179,7 +179,7 @@ fn gradients_are_the_differences_of_the_value() {
             let loss = GeneralizedDice { activation, ..GeneralizedDice::default() };
             let value = |example: &Example| {
                 let (_, problem, _) = &example.problems()[place];
-                loss.evaluate(&reference::statistics(&example.view(), problem, loss.request()).unwrap())
+                loss.evaluate(&reference::statistics(&example.view(), problem, &loss.request()).unwrap())
                     .unwrap()
                     .value()
             };
@@ -204,7 +204,7 @@ fn gradients_are_the_differences_of_the_value() {
 #[test]
 fn one_target_in_many_forms() {
     let example = Example::new();
-    let request = Request::overlap(Activation::Softmax);
+    let request = &Request::overlap(Activation::Softmax);
     let run = |problem: Problem<'_>| {
         let mut gradient = [f64::NAN; SAMPLES * CLASSES * VOXELS];
         let mut view = ViewMut::channels_first(&mut gradient, &SHAPE).unwrap();
@@ -269,7 +269,7 @@ fn samples_are_parts_of_a_batch() {
     let example = Example::new();
     for (what, problem, _) in example.problems() {
         let loss = GeneralizedDice { reduction: Reduction::None, ..GeneralizedDice::default() };
-        let request = loss.request();
+        let request = &loss.request();
         let whole = reference::statistics(&example.view(), &problem, request).unwrap();
         let cotangent = loss.evaluate(&whole).unwrap().cotangent;
         let upstream = [2.0, -3.0];
@@ -297,7 +297,7 @@ fn samples_are_parts_of_a_batch() {
 
 #[test]
 fn tables_of_samples_go_where_they_belong() {
-    let request = Request::overlap(Activation::Softmax);
+    let request = &Request::overlap(Activation::Softmax);
     let one = |number: f64| {
         let mut table = Statistics::new(1, 2, request);
         table.sample_mut(0).iter_mut().for_each(|words| dice_core::accumulator::add(words, number));
@@ -310,36 +310,39 @@ fn tables_of_samples_go_where_they_belong() {
     table.merge_samples(3, &Statistics::new(0, 2, request)).unwrap();
     for (sample, expected) in [1.5, 0.0, 5.25].into_iter().enumerate() {
         assert_eq!(table.valid_weight(Group::Sample(sample)), Ok(expected));
-        assert_eq!(table.sum(Group::Sample(sample), 1, Sum::Intersection), Ok(expected));
+        assert_eq!(table.sum(Group::Sample(sample), 1, 0, Sum::Intersection), Ok(expected));
     }
     let before = table.clone();
     let error = table.merge_samples(3, &one(1.0)).unwrap_err();
     assert_eq!(error, Error::SampleRange { start: 3, end: 4, samples: 3 });
     assert!(table.merge_samples(usize::MAX, &one(1.0)).is_err());
     assert!(table.merge_samples(0, &Statistics::new(1, 3, request)).is_err());
-    assert!(table.merge_samples(0, &Statistics::new(1, 2, Request::overlap(Activation::None))).is_err());
+    assert!(table.merge_samples(0, &Statistics::new(1, 2, &Request::overlap(Activation::None))).is_err());
     assert_eq!(table, before, "untouched");
 }
 
 #[test]
 fn cotangents_of_samples() {
-    let request = Request::overlap(Activation::Softmax);
-    let fill = |rows: usize, values: usize| {
+    let request = &Request::overlap(Activation::Softmax);
+    let fill = |rows: usize, values: Values| {
         let mut cotangent = Cotangent::new(request, rows, 2, values);
         cotangent.as_mut_slice().iter_mut().enumerate().for_each(|(i, x)| *x = i as f64);
         cotangent
     };
-    let several = fill(4, 4).samples(1..3).unwrap();
+    let several = fill(4, Values::PerGroup).samples(1..3).unwrap();
     assert_eq!((several.rows(), several.values(), several.classes()), (2, 2, 2));
-    assert_eq!(several.as_slice(), &fill(4, 4).as_slice()[6..18]);
-    let mean = fill(4, 1).samples(3..4).unwrap();
+    assert_eq!(several.as_slice(), &fill(4, Values::PerGroup).as_slice()[6..18]);
+    let mean = fill(4, Values::One).samples(3..4).unwrap();
     assert_eq!((mean.rows(), mean.values()), (1, 1));
-    assert_eq!(mean.get(0, 1, Sum::Intersection), 23.0);
+    assert_eq!(mean.get(0, 1, 0, Sum::Intersection), 23.0);
     // Samples that share a row keep it, however many there are.
-    assert_eq!(fill(1, 1).samples(5..9).unwrap(), fill(1, 1));
-    let none = fill(4, 4).samples(2..2).unwrap();
+    assert_eq!(fill(1, Values::One).samples(5..9).unwrap(), fill(1, Values::One));
+    let none = fill(4, Values::PerGroup).samples(2..2).unwrap();
     assert_eq!((none.rows(), none.values()), (0, 0));
-    assert_eq!(fill(4, 4).samples(3..5).unwrap_err(), Error::SampleRange { start: 3, end: 5, samples: 4 });
+    assert_eq!(
+        fill(4, Values::PerGroup).samples(3..5).unwrap_err(),
+        Error::SampleRange { start: 3, end: 5, samples: 4 }
+    );
 }
 
 #[test]

@@ -139,7 +139,7 @@ impl Scene {
         Problem::new(self.labels.view(&self.label_data)).ignoring(i64::from(IGNORED))
     }
 
-    fn statistics(&self, request: Request) -> Statistics {
+    fn statistics(&self, request: &Request) -> Statistics {
         reference::statistics(&self.logits.view(&self.logit_data), &self.problem(), request).unwrap()
     }
 
@@ -152,7 +152,7 @@ impl Scene {
         let written = self.gradient.gather(&gradient);
         let elsewhere = gradient.iter().filter(|&&x| x == UNWRITTEN).count();
         assert_eq!(elsewhere, gradient.len() - written.len(), "exactly the elements of the view are written");
-        let words = self.statistics(loss.request()).as_limbs().to_vec();
+        let words = self.statistics(&loss.request()).as_limbs().to_vec();
         Outcome { words, values: bits(&values), gradient: bits(&written) }
     }
 }
@@ -267,10 +267,10 @@ fn no_spatial_axes() {
     let labels = [2, 0];
     let of_flat = Problem::new(View::label_map(&labels, &[2]).unwrap());
     let of_spatial = Problem::new(View::label_map(&labels, &[2, 1]).unwrap());
-    let request = Request::overlap(Activation::Softmax);
+    let request = &Request::overlap(Activation::Softmax);
     let found = reference::statistics(&flat, &of_flat, request).unwrap();
     assert_eq!(found, reference::statistics(&spatial, &of_spatial, request).unwrap());
-    assert_eq!(found.sum(Group::Sample(0), 2, Sum::Target), Ok(1.0));
+    assert_eq!(found.sum(Group::Sample(0), 2, 0, Sum::Target), Ok(1.0));
     assert_eq!(found.valid_weight(Group::All), Ok(2.0));
     // The two differ in rank all the same.
     assert!(reference::statistics(&flat, &of_spatial, request).is_err());
@@ -283,7 +283,7 @@ fn indices_in_errors_are_logical() {
     let placed = Placed::new(&SHAPE, &reversed, &[Axis::PLAIN; 5]);
     let labels = Placed::new(&map_of(&SHAPE), &reversed, &[Axis { flipped: true, ..Axis::PLAIN }; 5]);
     let mut scene = Scene::new(2, placed.clone(), labels.clone(), placed.clone());
-    let request = Request::overlap(Activation::Softmax);
+    let request = &Request::overlap(Activation::Softmax);
     let logit_places = placed.elements();
     for index in [700, 411, 500] {
         scene.logit_data[logit_places[index]] = f64::INFINITY;
@@ -344,7 +344,7 @@ fn statistics_are_the_textbook_sums() {
     let placed = Placed::compact(&shape);
     let scene = Scene::new(3, placed.clone(), Placed::compact(&map_of(&shape)), placed);
     for activation in ACTIVATIONS {
-        let statistics = scene.statistics(Request::overlap(activation));
+        let statistics = scene.statistics(&Request::overlap(activation));
         assert_eq!((statistics.samples(), statistics.classes()), (samples, classes));
         let per_sample: Vec<_> = (0..samples).map(|sample| textbook_sums(&scene, activation, sample)).collect();
         let check = |group: Group, parts: &[(Vec<[f64; 3]>, f64)]| {
@@ -353,7 +353,7 @@ fn statistics_are_the_textbook_sums() {
             for class in 0..classes {
                 for (place, sum) in [Sum::Target, Sum::Prediction, Sum::Intersection].into_iter().enumerate() {
                     let expected: f64 = parts.iter().map(|(sums, _)| sums[class][place]).sum();
-                    let found = statistics.sum(group, class, sum).unwrap();
+                    let found = statistics.sum(group, class, 0, sum).unwrap();
                     let bound = if sum == Sum::Target { 0.0 } else { PLAIN_SUM };
                     assert!((found - expected).abs() <= bound, "{activation:?}, {group:?}: {found}, {expected}");
                 }
@@ -373,7 +373,7 @@ fn infinite_predictions_sum_to_infinity() {
     let infinity = f64::INFINITY;
     let labels = [1, 0, 1, 0];
     let map = View::label_map(&labels, &[1, 4]).unwrap();
-    let request = Request::overlap(Activation::None);
+    let request = &Request::overlap(Activation::None);
     for (data, prediction, intersection) in [
         ([0.5, infinity, 0.25, 1.0], infinity, 0.75),
         ([-infinity, 1.0, -infinity, 1.0], -infinity, -infinity),
@@ -383,7 +383,7 @@ fn infinite_predictions_sum_to_infinity() {
         let view = View::channels_first(&data, &[1, 1, 4]).unwrap();
         let statistics = reference::statistics(&view, &Problem::new(map), request).unwrap();
         let sums = [Sum::Target, Sum::Prediction, Sum::Intersection]
-            .map(|sum| statistics.sum(Group::Sample(0), 0, sum).unwrap());
+            .map(|sum| statistics.sum(Group::Sample(0), 0, 0, sum).unwrap());
         assert!(bits(&sums) == bits(&[2.0, prediction, intersection]), "{data:?}: {sums:?}");
     }
 }
@@ -400,14 +400,14 @@ fn single_precision_logits() {
         let mut output = ViewMut::channels_first(&mut gradient, &SHAPE).unwrap();
         let logits = View::channels_first(&single, &SHAPE).unwrap();
         let values = reference::value_and_grad(&logits, &scene.problem(), &loss, &mut output).unwrap();
-        let words = reference::statistics(&logits, &scene.problem(), loss.request()).unwrap().as_limbs().to_vec();
+        let words = reference::statistics(&logits, &scene.problem(), &loss.request()).unwrap().as_limbs().to_vec();
         let found = Outcome { words, values: bits(&values), gradient: bits(&gradient) };
         assert_eq!(found, scene.outcome(&loss), "{loss:?}");
     }
 }
 
 /// The table of samples `range` alone, in a table for all samples: what a rank or a file contributes.
-fn part(scene: &Scene, range: std::ops::Range<usize>, request: Request) -> Statistics {
+fn part(scene: &Scene, range: std::ops::Range<usize>, request: &Request) -> Statistics {
     let Scene { logits, labels, .. } = scene;
     let cut = |placed: &Placed| {
         let start = placed.start.wrapping_add_signed(placed.strides[0] * range.start as isize);
@@ -462,7 +462,7 @@ proptest! {
     /// Also in any order, and pooled before or after.
     #[test]
     fn tables_of_samples_merge_to_the_table_of_the_whole(scene in scene(), cuts in [0_usize..4, 0_usize..4]) {
-        let request = Request::overlap(Activation::Softmax);
+        let request = &Request::overlap(Activation::Softmax);
         let samples = scene.logits.shape[0];
         let [first, second] = { let mut cuts = cuts.map(|cut| cut.min(samples)); cuts.sort_unstable(); cuts };
         let parts = [0..first, first..second, second..samples].map(|range| part(&scene, range, request));
@@ -493,7 +493,7 @@ proptest! {
     /// Where no sum rounds, a sample may be cut at any voxel: the accumulators add exactly.
     #[test]
     fn exact_sums_merge_at_any_voxel(seed in any::<u64>(), voxels in 1_usize..80, cut in 0_usize..80) {
-        let request = Request::overlap(Activation::None);
+        let request = &Request::overlap(Activation::None);
         let shape = [1, 3, voxels];
         let placed = Placed::compact(&shape);
         let mut scene = Scene::new(seed, placed.clone(), Placed::compact(&map_of(&shape)), placed);

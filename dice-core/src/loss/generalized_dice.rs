@@ -8,9 +8,11 @@ use alloc::vec::Vec;
 
 use crate::activation::Activation;
 use crate::error::Error;
-use crate::evaluation::{ClassReport, Evaluation};
+use crate::evaluation::{ClassReport, Evaluation, Values};
 use crate::head::{Grouping, LossHead, Reduction};
-use crate::statistics::{Group, Request, Statistics, Sum};
+use crate::loss::options::{Empty, Overlap, in_range};
+use crate::request::{Needs, Request, Sum};
+use crate::statistics::Statistics;
 
 /// How a class is weighed by its target volume T (in voxels of the group).
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -58,6 +60,16 @@ pub enum WeightScale {
     Raw,
 }
 
+/// Which volume weighs a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WeighedVolume {
+    /// T = Σ m g.
+    #[default]
+    Target,
+    /// Σ m over the voxels where g is 1 exactly, of soft targets (the question that this library starts from).
+    Ones,
+}
+
 /// What becomes of a value of a group that is NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum NonFiniteLoss {
@@ -77,10 +89,16 @@ pub enum NonFiniteLoss {
 pub struct GeneralizedDice {
     /// From logits to probabilities.
     pub activation: Activation,
+    /// The intersection.
+    pub overlap: Overlap,
     /// The weights of the classes.
     pub weighting: ClassWeighting,
+    /// The volume that the weights come from.
+    pub weighed_volume: WeighedVolume,
     /// The weight of a class that the group does not hold.
     pub absent: AbsentClass,
+    /// What a group without any kept class is worth; [`Empty::FalsePositives`]: the mean of S/m over the kept classes.
+    pub empty: Empty,
     /// The scale of the weights.
     pub scale: WeightScale,
     /// sn, added to the numerator.
@@ -101,14 +119,6 @@ pub struct GeneralizedDice {
 
 impl GeneralizedDice {
     fn check(&self, kept: usize) -> Result<(), Error> {
-        // Within these bounds no product or quotient of the head leaves the range of f64.
-        let in_range = |name, value: f64| {
-            if value == 0.0 || (1e-30..=1e30).contains(&value) {
-                Ok(())
-            } else {
-                Err(Error::InvalidParameter { name, value, requirement: "0, or from 1e-30 to 1e30" })
-            }
-        };
         in_range("smooth_numerator", self.smooth_numerator)?;
         in_range("smooth_denominator", self.smooth_denominator)?;
         in_range("least_union", self.least_union)?;
@@ -129,7 +139,13 @@ impl GeneralizedDice {
         Ok(())
     }
 
-    /// The weights of the kept classes of one group, which are 1 before.
+    fn needs(&self) -> Needs<'static> {
+        let sums = self.overlap.sums();
+        let ones = self.weighed_volume == WeighedVolume::Ones;
+        Needs::new(self.activation, if ones { sums.with(Sum::TargetOnes) } else { sums })
+    }
+
+    /// The weights of the kept classes of one group, which are the volumes that weigh before.
     fn weigh(&self, kept: &mut [ClassReport]) {
         let power = match &self.weighting {
             ClassWeighting::InverseSquare => 2,
@@ -140,10 +156,13 @@ impl GeneralizedDice {
                 0
             }
         };
+        if self.weighting == ClassWeighting::Uniform {
+            kept.iter_mut().for_each(|class| class.weight = 1.0);
+        }
         if power > 0 {
             let added = if let AbsentClass::Regularised(e) = self.absent { e } else { 0.0 };
             for class in &mut *kept {
-                let volume = if power == 2 { class.target * class.target } else { class.target };
+                let volume = if power == 2 { class.weight * class.weight } else { class.weight };
                 class.weight = 1.0 / (volume + added);
             }
             let present = || kept.iter().filter(|class| class.target != 0.0).map(|class| class.weight);
@@ -168,39 +187,58 @@ impl GeneralizedDice {
 }
 
 impl LossHead for GeneralizedDice {
-    fn request(&self) -> Request {
-        Request::overlap(self.activation)
+    fn require(&self, request: &mut Request) {
+        request.add(&self.needs());
     }
 
     fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
         let classes = statistics.classes();
         let first = usize::from(self.exclude_background && classes > 1);
         self.check(classes - first)?;
-        if statistics.request().activation != self.activation {
-            let (expected, found) = (self.activation as usize, statistics.request().activation as usize);
-            return Err(Error::StatisticsMismatch { what: "activation", expected, found });
-        }
-        let rows = match self.grouping {
-            Grouping::PerSample => statistics.samples(),
-            Grouping::Batch => 1,
-        };
-        let values = if self.reduction == Reduction::None { rows } else { 1 };
-        evaluation.reset(self.request(), rows, classes, values);
-        let factor = if self.reduction == Reduction::Mean { 1.0 / rows.max(1) as f64 } else { 1.0 };
+        let part = statistics.request().find(&self.needs())?;
+        let rows = self.grouping.rows(statistics.samples());
+        let values = if self.reduction == Reduction::None { Values::PerGroup } else { Values::One };
+        evaluation.reset(statistics.request(), rows, classes, values);
         for row in 0..rows {
-            let group = if self.grouping == Grouping::Batch { Group::All } else { Group::Sample(row) };
             let reports = &mut evaluation.classes[row * classes..][..classes];
             for (class, report) in reports.iter_mut().enumerate() {
-                let target = statistics.sum(group, class, Sum::Target)?;
-                let prediction = statistics.sum(group, class, Sum::Prediction)?;
-                let intersection = statistics.sum(group, class, Sum::Intersection)?;
+                let sum = |sum| statistics.sum(self.grouping.group(row), class, part, sum);
+                let (target, prediction) = (sum(Sum::Target)?, sum(Sum::Prediction)?);
+                let intersection = match self.overlap {
+                    Overlap::Product => sum(Sum::Intersection)?,
+                    Overlap::Difference => 0.5 * (prediction + target - sum(Sum::Difference)?),
+                };
+                let weight = match self.weighed_volume {
+                    _ if class < first => 0.0,
+                    WeighedVolume::Target => target,
+                    WeighedVolume::Ones => sum(Sum::TargetOnes)?,
+                };
                 let dice = 2.0 * intersection / (prediction + target);
-                let weight = if class < first { 0.0 } else { 1.0 };
                 *report = ClassReport { target, prediction, intersection, weight, dice, share: 0.0 };
             }
+            self.weigh(&mut reports[first..]);
+        }
+        let is_empty = |reports: &[ClassReport]| reports[first..].iter().all(|report| report.target == 0.0);
+        let counts = |reports: &[ClassReport]| self.empty != Empty::Skip || !is_empty(reports);
+        let counted = evaluation.classes.chunks_exact(classes.max(1)).filter(|reports| counts(reports)).count();
+        let factor = if self.reduction == Reduction::Mean { 1.0 / counted.max(1) as f64 } else { 1.0 };
+        for row in 0..rows {
+            let place = if values == Values::One { 0 } else { row };
+            let reports = &mut evaluation.classes[row * classes..][..classes];
+            if is_empty(reports) && self.empty != Empty::Ratio {
+                let valid = statistics.valid_weight(self.grouping.group(row))?;
+                if self.empty == Empty::FalsePositives && valid > 0.0 {
+                    let factor = factor / (valid * (classes - first) as f64);
+                    let claimed: f64 = reports[first..].iter().map(|report| report.prediction).sum();
+                    evaluation.values[place] += factor * claimed;
+                    for (class, report) in reports.iter_mut().enumerate().skip(first) {
+                        report.share = if claimed == 0.0 { 0.0 } else { report.prediction / claimed };
+                        evaluation.cotangent.add(row, class, part, Sum::Prediction, factor);
+                    }
+                }
+                continue;
+            }
             let kept = &mut reports[first..];
-            self.weigh(kept);
-
             let union = |class: &ClassReport| class.prediction + class.target;
             let floored =
                 |class: &ClassReport| if union(class) < self.least_union { self.least_union } else { union(class) };
@@ -217,16 +255,26 @@ impl LossHead for GeneralizedDice {
             if silent {
                 continue;
             }
-            evaluation.values[if values == 1 { 0 } else { row }] += factor * value;
+            evaluation.values[place] += factor * value;
             for (class, report) in (first..).zip(kept) {
                 if missed != 0.0 {
                     report.share = report.weight * (floored(report) - 2.0 * report.intersection) / missed;
                 }
                 let relative = factor * report.weight / denominator;
-                let by_prediction =
-                    if union(report) <= self.least_union && self.least_union > 0.0 { 0.0 } else { ratio };
-                evaluation.cotangent.set(row, class, Sum::Intersection, -2.0 * relative);
-                evaluation.cotangent.set(row, class, Sum::Prediction, relative * by_prediction);
+                let is_floored = union(report) <= self.least_union && self.least_union > 0.0;
+                let by_prediction = if is_floored { 0.0 } else { relative * ratio };
+                let by_intersection = -2.0 * relative;
+                let mut add = |sum, derivative| evaluation.cotangent.add(row, class, part, sum, derivative);
+                match self.overlap {
+                    Overlap::Product => {
+                        add(Sum::Intersection, by_intersection);
+                        add(Sum::Prediction, by_prediction);
+                    }
+                    Overlap::Difference => {
+                        add(Sum::Prediction, by_prediction + 0.5 * by_intersection);
+                        add(Sum::Difference, -0.5 * by_intersection);
+                    }
+                }
             }
         }
         Ok(())

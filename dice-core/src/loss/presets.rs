@@ -2,7 +2,7 @@
 
 use crate::activation::Activation;
 use crate::head::Grouping;
-use crate::loss::{AbsentClass, GeneralizedDice, NonFiniteLoss, WeightScale};
+use crate::loss::{AbsentClass, Empty, GeneralizedDice, NonFiniteLoss, WeighedVolume, WeightScale};
 
 /// The name of a preset and its constructor.
 pub type Preset = (&'static str, fn() -> GeneralizedDice);
@@ -11,7 +11,7 @@ impl GeneralizedDice {
     /// Sudre et al. 2017: softmax, weights 1/T², an absent class has the largest weight of the present ones, no
     /// smoothing, mean over the samples.
     pub fn sudre2017() -> Self {
-        Self { absent: AbsentClass::MaxFinite, scale: WeightScale::Raw, ..Self::default() }
+        Self { absent: AbsentClass::MaxFinite, scale: WeightScale::Raw, empty: Empty::Ratio, ..Self::default() }
     }
 
     /// MONAI's `GeneralizedDiceLoss` with its default smoothing of 1e-5, absolute, in numerator and denominator, on a
@@ -40,7 +40,9 @@ impl GeneralizedDice {
         Self {
             activation: Activation::None,
             absent: AbsentClass::Regularised(1e-5),
+            weighed_volume: WeighedVolume::Ones,
             scale: WeightScale::Raw,
+            empty: Empty::Ratio,
             grouping: Grouping::Batch,
             ..Self::default()
         }
@@ -54,6 +56,7 @@ impl GeneralizedDice {
         Self {
             absent: AbsentClass::Epsilon(1e-6),
             scale: WeightScale::Raw,
+            empty: Empty::Ratio,
             non_finite: NonFiniteLoss::Zero,
             ..Self::default()
         }

@@ -69,7 +69,7 @@ impl Volume {
     }
 
     pub(crate) fn statistics(&self, loss: &dyn LossHead) -> Statistics {
-        reference::statistics(&self.view(), &self.problem(), loss.request()).unwrap()
+        reference::statistics(&self.view(), &self.problem(), &loss.request()).unwrap()
     }
 
     pub(crate) fn evaluate(&self, loss: &dyn LossHead) -> Evaluation {
@@ -79,7 +79,7 @@ impl Volume {
     /// The values, and the gradient of Σ_i upstream_i value_i.
     pub(crate) fn try_run(&self, loss: &dyn LossHead, upstream: &[f64]) -> Result<(Vec<f64>, Vec<f64>), Error> {
         let (logits, problem) = (self.view(), self.problem());
-        let evaluation = loss.evaluate(&reference::statistics(&logits, &problem, loss.request())?)?;
+        let evaluation = loss.evaluate(&reference::statistics(&logits, &problem, &loss.request())?)?;
         // Every element must be written: one that is not stays at a number that no test expects.
         let mut gradient = vec![UNWRITTEN; self.logits.len()];
         let mut view = ViewMut::channels_first(&mut gradient, &self.shape)?;

@@ -1,0 +1,125 @@
+//! The focal loss.
+
+use alloc::vec::Vec;
+
+use crate::activation::Activation;
+use crate::error::Error;
+use crate::evaluation::Evaluation;
+use crate::head::{Grouping, LossHead, Reduction};
+use crate::loss::options::{ClassWeights, in_unit_interval};
+use crate::loss::voxel_loss::{self, Divisor, VoxelLoss};
+use crate::request::{Needs, Request, Sum, Sums};
+use crate::statistics::Statistics;
+
+/// The focal loss (Lin et al. 2017, "Focal loss for dense object detection").
+///
+/// Under a sigmoid each class is a question of its own, Σ_k w_k [α F⁺ + (1 − α) F⁻] / D with
+/// F⁺ = Σ m g (1 − p)^γ (−ln p) and F⁻ = Σ m (1 − g) p^γ (−ln(1 − p)). Under a softmax F⁺, keyed by the true class, is all, with
+/// the factor 1 − α for class 0 and α for the others (MONAI).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Focal {
+    /// From logits to probabilities.
+    pub activation: Activation,
+    /// Whether the classes of probabilities that are given as they are are questions of their own. A softmax never is binary, a
+    /// sigmoid always.
+    pub binary: bool,
+    /// γ from 0 to 100: none for 0, one for all classes, or one per class of the prediction.
+    pub exponents: Vec<f64>,
+    /// α from 0 to 1; none for factors of 1.
+    pub alpha: Option<f64>,
+    /// Weights of the kept classes; what a mean divides by is the [divisor](Self::divisor).
+    pub class_weights: ClassWeights,
+    /// D.
+    pub divisor: Divisor,
+    /// The voxels of class 0 leave the sum, or, of a binary loss, channel 0 does.
+    pub exclude_background: bool,
+    /// Which samples share a value.
+    pub grouping: Grouping,
+    /// How the values become the loss.
+    pub reduction: Reduction,
+}
+
+impl Default for Focal {
+    /// A softmax, γ = 2, the mean over the voxels of the batch.
+    fn default() -> Self {
+        Self {
+            activation: Activation::Softmax,
+            binary: false,
+            exponents: [2.0].into(),
+            alpha: None,
+            class_weights: ClassWeights::default(),
+            divisor: Divisor::Voxels,
+            exclude_background: false,
+            grouping: Grouping::Batch,
+            reduction: Reduction::Mean,
+        }
+    }
+}
+
+impl Focal {
+    /// Each class against the rest, or the one class: a sigmoid, γ = 2, the mean over voxels and channels.
+    pub fn binary() -> Self {
+        Self { activation: Activation::Sigmoid, binary: true, divisor: Divisor::Elements, ..Self::default() }
+    }
+
+    /// Whether the classes are questions of their own.
+    fn is_binary(&self) -> bool {
+        match self.activation {
+            Activation::Softmax => false,
+            Activation::Sigmoid => true,
+            Activation::None => self.binary,
+        }
+    }
+}
+
+impl VoxelLoss for Focal {
+    fn needs(&self) -> Needs<'_> {
+        let sums = Sums::NONE.with(Sum::Target).with(Sum::LogInside);
+        let sums = if self.is_binary() { sums.with(Sum::LogOutside) } else { sums };
+        Needs { exponents: &self.exponents, ..Needs::new(self.activation, sums) }
+    }
+
+    fn check(&self, _: usize) -> Result<(), Error> {
+        self.alpha.map_or(Ok(()), |alpha| in_unit_interval("alpha", alpha))
+    }
+
+    fn factors(&self, class: usize, _: usize) -> [f64; 4] {
+        match self.alpha {
+            None if self.is_binary() => [1.0, 1.0, 0.0, 0.0],
+            None => [1.0, 0.0, 0.0, 0.0],
+            Some(alpha) if self.is_binary() => [alpha, 1.0 - alpha, 0.0, 0.0],
+            Some(alpha) if class == 0 && !self.exclude_background => [1.0 - alpha, 0.0, 0.0, 0.0],
+            Some(alpha) => [alpha, 0.0, 0.0, 0.0],
+        }
+    }
+
+    fn class_weights(&self) -> &ClassWeights {
+        &self.class_weights
+    }
+
+    fn first(&self, classes: usize) -> usize {
+        usize::from(self.exclude_background && classes > 1)
+    }
+
+    fn divisor(&self) -> Divisor {
+        self.divisor
+    }
+
+    fn grouping(&self) -> Grouping {
+        self.grouping
+    }
+
+    fn reduction(&self) -> Reduction {
+        self.reduction
+    }
+}
+
+impl LossHead for Focal {
+    fn require(&self, request: &mut Request) {
+        request.add(&self.needs());
+    }
+
+    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+        voxel_loss::evaluate(self, statistics, evaluation)
+    }
+}
