@@ -1,8 +1,8 @@
 //! Every peer's conventions for the generalised Dice loss, one constructor each.
 
+use super::generalized_dice::{AbsentClass, GeneralizedDice, NonFiniteLoss, WeightScale};
 use crate::activation::Activation;
 use crate::head::Grouping;
-use crate::loss::{AbsentClass, GeneralizedDice, NonFiniteLoss, WeightScale};
 
 /// The name of a preset and its constructor.
 pub type Preset = (&'static str, fn() -> GeneralizedDice);
