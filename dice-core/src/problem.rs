@@ -4,7 +4,8 @@ use core::ops::Range;
 
 use half::{bf16, f16};
 
-use crate::error::{Dims, Error};
+use crate::dims::Dims;
+use crate::error::Error;
 use crate::view::{Layout, View};
 
 /// Makes an enum of views over the element types.

@@ -10,6 +10,7 @@ use core::ops::Range;
 use crate::accumulator;
 use crate::activation::Activation;
 use crate::confusion::Confusion;
+use crate::dims::Dims;
 use crate::error::Error;
 use crate::evaluation::Cotangent;
 use crate::head::LossHead;
@@ -300,7 +301,7 @@ pub fn pullback<T: Copy + Into<f64>>(
     let layout = *logits.layout();
     let out = *gradient.layout();
     if out.dims() != layout.dims() {
-        let (expected, found) = (crate::Dims::new(layout.dims()), crate::Dims::new(out.dims()));
+        let (expected, found) = (Dims::new(layout.dims()), Dims::new(out.dims()));
         return Err(Error::ShapeMismatch { what: "gradient", expected, found });
     }
     cotangent.check(layout.samples(), layout.channels(), upstream)?;

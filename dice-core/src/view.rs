@@ -6,10 +6,8 @@
 
 use core::ops::Range;
 
-use crate::error::{Dims, Error};
-
-/// The most axes of a tensor: samples, channels and up to six spatial axes.
-pub const MAX_AXES: usize = 8;
+use crate::dims::{Dims, MAX_AXES};
+use crate::error::Error;
 
 /// Extents and strides of a tensor `[N, C, spatial…]`, checked against the slice that it describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

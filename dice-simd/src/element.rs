@@ -4,7 +4,8 @@ use std::ptr;
 
 use dice_core::half::{bf16, f16};
 
-use crate::lanes::{LANES, LINE, Lanes};
+use crate::block::{LANES, LINE};
+use crate::lanes::Lanes;
 use crate::real::Real;
 
 /// Where the elements of a tensor lie, and what they are.
@@ -192,31 +193,4 @@ impl Output for f64 {
     fn narrow<R: Real>(x: R) -> Self {
         x.to_f64()
     }
-}
-
-/// f32 or f64: what a [`Float`] is computed with in.
-#[expect(private_bounds, reason = "only f32 and f64 have kernels")]
-pub trait Arithmetic: Real {}
-
-impl Arithmetic for f32 {}
-impl Arithmetic for f64 {}
-
-/// An element type of predictions and gradients: `f32`, `f64`, `f16` and `bf16` of the crate `half`. No other type can be one.
-#[expect(private_bounds, reason = "only the kernels need to know how elements are read and written")]
-pub trait Float: Output + Send + Sync {
-    /// f64 is computed with in f64, all others in f32. A gradient may have any element type of the prediction's arithmetic.
-    type Arithmetic: Arithmetic;
-}
-
-impl Float for f16 {
-    type Arithmetic = f32;
-}
-impl Float for bf16 {
-    type Arithmetic = f32;
-}
-impl Float for f32 {
-    type Arithmetic = f32;
-}
-impl Float for f64 {
-    type Arithmetic = f64;
 }

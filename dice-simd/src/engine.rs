@@ -9,7 +9,6 @@ use dice_core::{
     Statistics, Target, View, ViewMut,
 };
 
-use crate::element::Float;
 use crate::executor::{Executor, Serial};
 use crate::gather::{FirstBad, LabelMap, NotFinite, Planes, Source, Voxels};
 use crate::isa::{Isa, UnavailableIsa};
@@ -17,7 +16,7 @@ use crate::kernel::{
     Found, FoundConfusion, LabelCheck, LogitConfusionPass, MapConfusionPass, PullbackPass, StatisticsPass,
 };
 use crate::lanes::DefaultFloatMode;
-use crate::real::Real;
+use crate::passes::{self, Float, Passes};
 use crate::scatter::{Mode, Sink};
 use crate::tile::{TILE_VOXELS, Tiles};
 use crate::workspace::Workspace;
@@ -151,7 +150,7 @@ impl<X: Executor> Engine<X> {
         self.take_statistics::<T::Arithmetic>(Planes::new(logits), problem, request, voxels, statistics)
     }
 
-    fn take_statistics<R: Real>(
+    fn take_statistics<R: Passes>(
         &self,
         logits: Planes<'_>,
         problem: &Problem<'_>,
@@ -252,7 +251,7 @@ impl<X: Executor> Engine<X> {
         self.pull_back::<T::Arithmetic>(planes, problem, cotangent, upstream, voxels, &sink)
     }
 
-    fn pull_back<R: Real>(
+    fn pull_back<R: Passes>(
         &self,
         logits: Planes<'_>,
         problem: &Problem<'_>,
@@ -269,7 +268,7 @@ impl<X: Executor> Engine<X> {
             let tiles = self.tiles(&layout, problem, voxels.clone())?;
             let bad = Mutex::new(FirstBad::default());
             let pass = LabelCheck { voxels: source.voxels(), tiles: &tiles, bad: &bad };
-            self.run(&layout, &tiles, |isa| pass.claim(isa));
+            self.run(&layout, &tiles, |isa| passes::claim_label_check(isa, pass));
             source.voxels().error(bad.into_inner().unwrap_or_else(PoisonError::into_inner))?;
         }
         let tiles = self.tiles(&layout, problem, voxels)?;
@@ -435,7 +434,7 @@ impl<X: Executor> Engine<X> {
         let (voxels, prediction) = (Voxels::new(checked), LabelMap::new(prediction));
         let found = found_confusion(&layout, &checked, confusion);
         let pass = MapConfusionPass { prediction: &prediction, voxels: &voxels, tiles: &tiles, found: &found };
-        self.run(&layout, &tiles, |isa| pass.claim(isa));
+        self.run(&layout, &tiles, |isa| passes::claim_map_confusion(isa, pass));
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         voxels.error(found.bad)
     }

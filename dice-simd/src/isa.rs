@@ -5,6 +5,9 @@ use std::io::Write;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+#[cfg(target_arch = "x86_64")]
+use crate::lanes::Avx2;
+
 /// An instruction set that the kernels are compiled for, least first.
 ///
 /// All levels give the same bits but [`Portable`](Isa::Portable), which lacks fused multiply-add and agrees with the
@@ -35,7 +38,7 @@ impl Isa {
             #[cfg(target_arch = "aarch64")]
             Self::Neon => pulp::aarch64::Neon::is_available(),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => crate::lanes::Avx2::<f32>::is_available(),
+            Self::Avx2 => Avx2::<f32>::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => pulp::x86::V4::is_available(),
             #[allow(unreachable_patterns, reason = "which levels remain depends on the target")]

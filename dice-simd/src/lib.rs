@@ -23,6 +23,7 @@
 //! over voxels, `gather` and `scatter` bring any layout to the one form that kernels read and write, `tile` cuts a volume
 //! and `executor` spreads the tiles over threads.
 
+mod block;
 mod dispatch;
 mod element;
 mod engine;
@@ -30,11 +31,12 @@ mod executor;
 mod form;
 mod gather;
 mod isa;
+mod keep;
 mod kernel;
 mod lanes;
+mod passes;
 mod real;
 mod scatter;
-mod scratch;
 mod tile;
 mod workspace;
 
@@ -43,7 +45,6 @@ pub use dice_core::{
     Activation, Confusion, Cotangent, Dense, Error, Evaluation, Grouping, Labels, LossHead, NonFinite, Problem,
     Reduction, Request, Statistics, Target, View, ViewMut, half, loss,
 };
-pub use element::{Arithmetic, Float};
 pub use engine::{DefaultExecutor, Engine, Gradient};
 pub use executor::Executor;
 #[cfg(feature = "rayon")]
@@ -52,5 +53,6 @@ pub use executor::Serial;
 pub use isa::{Isa, UnavailableIsa, UnknownIsa, max_isa, set_max_isa};
 pub use kernel::{exp_nonpositive, exp_nonpositive_f64};
 pub use lanes::DefaultFloatMode;
+pub use passes::{Arithmetic, Float};
 pub use tile::TILE_VOXELS;
 pub use workspace::Workspace;

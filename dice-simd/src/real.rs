@@ -1,23 +1,17 @@
 //! The two kinds of arithmetic: f32, in which f32, f16 and bf16 tensors are computed with, and f64.
 
-use std::cell::Cell;
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Sub};
 
-use crate::dispatch::{Kernel, dispatch_to};
-use crate::element::Output;
-use crate::isa::Isa;
-use crate::kernel::{LogitConfusionPass, PullbackPass, StatisticsPass};
-use crate::scratch::{Kept, Scratch};
-
 /// A type to compute in, with the constants of its exponential function (see `kernel::exp`).
 pub(crate) trait Real:
-    Output
+    Copy
     + Default
     + Debug
     + PartialOrd
     + Send
     + Sync
+    + 'static
     + Add<Output = Self>
     + Sub<Output = Self>
     + Mul<Output = Self>
@@ -54,33 +48,6 @@ pub(crate) trait Real:
     fn neg_abs(self) -> Self;
     /// 2^(n / steps) of the n ≥ −K · steps that [`MAGIC`](Self::MAGIC) left in the low bits; +0 in the lowest octave.
     fn power(self) -> Self;
-
-    /// What the thread works with in this arithmetic.
-    fn kept_scratch() -> &'static Kept<Scratch<Self>>;
-
-    /// Runs `kernel` on `isa`, which this CPU must have.
-    fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output;
-
-    // As `dispatch`, of the kernels that generic code of this crate runs: functions without a type of their own, so that they
-    // are compiled here, once, and not in every crate that calls that code.
-    fn claim_statistics(isa: Isa, pass: StatisticsPass<'_, '_, Self>);
-    fn claim_pullback(isa: Isa, pass: PullbackPass<'_, Self>);
-    fn claim_confusion(isa: Isa, pass: LogitConfusionPass<'_, '_, Self>);
-}
-
-/// The methods of [`Real`] that are spelled alike for both.
-macro_rules! claims {
-    () => {
-        fn claim_statistics(isa: Isa, pass: StatisticsPass<'_, '_, Self>) {
-            Self::dispatch(isa, pass);
-        }
-        fn claim_pullback(isa: Isa, pass: PullbackPass<'_, Self>) {
-            Self::dispatch(isa, pass);
-        }
-        fn claim_confusion(isa: Isa, pass: LogitConfusionPass<'_, '_, Self>) {
-            Self::dispatch(isa, pass);
-        }
-    };
 }
 
 /// Steps per octave in f32: as many powers as a register of AVX2 holds.
@@ -144,16 +111,6 @@ impl Real for f32 {
         let n = self.to_bits();
         POWERS_F32[n as usize % STEPS_F32] * UNIT_F32 * Self::from_bits((n << TO_EXPONENT_F32) & EXPONENT_F32)
     }
-
-    fn kept_scratch() -> &'static Kept<Scratch<Self>> {
-        thread_local!(static KEPT: Cell<Option<Box<Scratch<f32>>>> = const { Cell::new(None) });
-        &KEPT
-    }
-
-    fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output {
-        dispatch_to!(isa, kernel, avx2: 2, avx512: 4)
-    }
-    claims!();
 }
 
 impl Real for f64 {
@@ -213,14 +170,4 @@ impl Real for f64 {
     fn power(self) -> Self {
         UNIT_F64 * Self::from_bits(self.to_bits() << 52)
     }
-
-    fn kept_scratch() -> &'static Kept<Scratch<Self>> {
-        thread_local!(static KEPT: Cell<Option<Box<Scratch<f64>>>> = const { Cell::new(None) });
-        &KEPT
-    }
-
-    fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output {
-        dispatch_to!(isa, kernel, avx2: 1, avx512: 2)
-    }
-    claims!();
 }

@@ -7,15 +7,10 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::lanes::LANES;
+use crate::block::BLOCK;
 
 /// Voxels of a tile. Parts of a volume whose bounds are multiples of it merge to the bits of the whole.
 pub const TILE_VOXELS: usize = 8192;
-
-/// Vectors of a block.
-pub(crate) const VECTORS: usize = 4;
-/// Voxels of a block: few enough that all classes of it stay in the L1 cache.
-pub(crate) const BLOCK: usize = VECTORS * LANES;
 
 /// The tiles of a range of voxels of every sample, handed out one by one to any number of threads.
 #[derive(Debug)]

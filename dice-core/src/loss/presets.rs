@@ -1,8 +1,9 @@
 //! Every peer's conventions for the generalised Dice loss, one constructor each.
 
+use super::generalized_dice::{AbsentClass, GeneralizedDice, NonFiniteLoss, WeighedVolume, WeightScale};
+use super::options::Empty;
 use crate::activation::Activation;
 use crate::head::Grouping;
-use crate::loss::{AbsentClass, Empty, GeneralizedDice, NonFiniteLoss, WeighedVolume, WeightScale};
 
 /// The name of a preset and its constructor.
 pub type Preset = (&'static str, fn() -> GeneralizedDice);

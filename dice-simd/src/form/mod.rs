@@ -7,11 +7,10 @@ use dice_core::{Layout, Walk};
 
 pub(crate) use self::parts::{put_parts_together, take_parts_apart};
 pub(crate) use self::whole::{put_voxels_together, take_voxels_apart};
+use crate::block::{BLOCK, LANES, Row, VECTORS};
 use crate::element::{Element, Output};
-use crate::kernel::Row;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::Lanes;
 use crate::real::Real;
-use crate::tile::{BLOCK, VECTORS};
 
 /// How whole blocks of a tensor lie in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,8 +181,9 @@ mod tests {
     use dice_core::half::{bf16, f16};
 
     use super::*;
-    use crate::dispatch::Kernel;
+    use crate::dispatch::Dispatch;
     use crate::isa::Isa;
+    use crate::lanes::Kernel;
 
     struct RoundTrip<R, E>(usize, PhantomData<(R, E)>);
 
@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    fn check<R: Real, E: Output>() {
+    fn check<R: Dispatch, E: Output>() {
         for isa in Isa::available() {
             for classes in 1..20 {
                 R::dispatch(isa, RoundTrip::<R, E>(classes, PhantomData));

@@ -1,7 +1,8 @@
 //! Four or eight numbers of each voxel of many, from memory to a vector per number and back: transposed.
 
+use crate::block::LANES;
 use crate::element::{Element, Output};
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::Lanes;
 use crate::real::Real;
 
 /// Which vector, and which part of it, is that of a voxel of sixteen while it has `N` numbers side by side: such that transposing

@@ -7,8 +7,9 @@
 
 use std::marker::PhantomData;
 
+use crate::block::LANES;
 use crate::element::{Element, Output};
-use crate::lanes::{Choice, LANES, Lanes};
+use crate::lanes::{Choice, Lanes};
 use crate::real::Real;
 
 /// The greatest power of two, up to 4, that divides `numbers`.

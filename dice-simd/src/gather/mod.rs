@@ -11,12 +11,11 @@ use std::slice;
 
 use dice_core::{Activation, CheckedProblem, Error, Target};
 
-use crate::dispatch::Kernel;
+use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Element;
-use crate::kernel::Row;
-use crate::lanes::Lanes;
+use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
-use crate::tile::{BLOCK, Span, Spans, Tile, VECTORS};
+use crate::tile::{Span, Spans, Tile};
 
 use planes::PlaneStage;
 pub(crate) use planes::{Logits, Planes, Rows, with_rows};
@@ -149,7 +148,7 @@ pub(crate) enum Bad {
     Weight(f32),
 }
 
-impl<R: Real> Stage<R> {
+impl<R: Element> Stage<R> {
     pub(crate) fn classes(&self) -> usize {
         self.logits.rows().classes().max(self.target.rows().classes())
     }
@@ -244,7 +243,7 @@ impl<'a> Source<'a> {
     /// Reads a block of a run, and with it those behind it that can be read like it, see [`LabelBlocks`]. A label or weight that
     /// cannot be is noted, and its voxel does not count.
     #[inline(always)]
-    pub(crate) fn block_of<'s, L: Lanes>(
+    pub(crate) fn block_of<'s, L: Lanes<R: Element>>(
         &'s self,
         lanes: L,
         stage: &'s mut Stage<L::R>,
@@ -275,7 +274,7 @@ impl<'a> Source<'a> {
 
     /// Reads a block. A label or weight that cannot be is noted, and its voxel does not count.
     #[inline(always)]
-    pub(crate) fn block<'s, L: Lanes>(
+    pub(crate) fn block<'s, L: Lanes<R: Element>>(
         &'s self,
         lanes: L,
         stage: &'s mut Stage<L::R>,
@@ -312,7 +311,12 @@ impl<'a> Source<'a> {
     /// Looks for the numbers of a tile, at their places in the order `[N, C, spatial…]`, that make a sum that is not finite,
     /// see [`NonFinite`](dice_core::NonFinite).
     #[inline(always)]
-    pub(crate) fn find_not_finite<L: Lanes>(&self, lanes: L, tile: &Tile, activation: Activation) -> NotFinite {
+    pub(crate) fn find_not_finite<L: Lanes<R: Element>>(
+        &self,
+        lanes: L,
+        tile: &Tile,
+        activation: Activation,
+    ) -> NotFinite {
         lanes.call::<_, 1>(FindNotFinite { source: self, tile, activation, real: std::marker::PhantomData })
     }
 }
@@ -332,7 +336,7 @@ fn copy<L: Lanes, E: Element>(lanes: L, from: Rows<'_, E>, to: &mut [Row<L::R>])
     }
 }
 
-impl<R: Real> Kernel for FindNotFinite<'_, R> {
+impl<R: Real + Element> Kernel for FindNotFinite<'_, R> {
     type R = R;
     type Output = NotFinite;
 

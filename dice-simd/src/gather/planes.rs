@@ -6,14 +6,13 @@ use std::slice;
 use dice_core::half::{bf16, f16};
 use dice_core::{Dense, Layout, View, ViewMut, Walk};
 
-use crate::dispatch::Kernel;
+use crate::block::{BLOCK, LANES, LINE, Row, VECTORS};
 use crate::element::{Element, Elements, with_pointer};
 use crate::form::{Form, deinterleave, take_parts_apart, take_voxels_apart};
-use crate::kernel::Row;
-use crate::lanes::{LANES, LINE, Lanes};
+use crate::keep::fit;
+use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
-use crate::scratch::fit;
-use crate::tile::{BLOCK, Span, VECTORS};
+use crate::tile::Span;
 
 /// Rows that are on their way from memory to the L2 cache at once, more or less: what covers its latency.
 const ROWS_AHEAD: usize = 64;
@@ -44,7 +43,7 @@ pub(crate) struct PlaneStage<R> {
     rows: Vec<Row<R>>,
 }
 
-impl<R: Real> PlaneStage<R> {
+impl<R: Element> PlaneStage<R> {
     pub(crate) fn rows(&self) -> Rows<'_, R> {
         Rows::staged(&self.rows, None)
     }
@@ -274,7 +273,7 @@ impl<'a> Planes<'a> {
     /// The rows of a block, borrowed if they can be, else brought to `stage`. With `weights`, a number whose weight is 0 is
     /// read as 0.
     #[inline(always)]
-    pub(crate) fn rows<'s, L: Lanes>(
+    pub(crate) fn rows<'s, L: Lanes<R: Element>>(
         &'s self,
         lanes: L,
         stage: &'s mut PlaneStage<L::R>,
@@ -305,7 +304,12 @@ impl<'a> Planes<'a> {
     /// The rows of `blocks` blocks from a whole one on, where they lie, if a kernel can read them there: it may widen halves, and
     /// with `by_voxels` interleaved numbers are left to what [takes them apart](Rows::voxels).
     #[inline(always)]
-    pub(crate) fn borrowed<R: Real>(&self, span: &Span, blocks: usize, by_voxels: bool) -> Option<Logits<'_, R>> {
+    pub(crate) fn borrowed<R: Real + Element>(
+        &self,
+        span: &Span,
+        blocks: usize,
+        by_voxels: bool,
+    ) -> Option<Logits<'_, R>> {
         let readable = self.form == Form::Planes || by_voxels && self.form == Form::Interleaved;
         if !readable || !span.is_whole() {
             return None;

@@ -3,11 +3,10 @@
 use dice_core::{CheckedProblem, Error, Labels, Layout, Problem, Target, View, Walk};
 
 use super::{Bad, FirstBad};
-use crate::dispatch::Kernel;
-use crate::kernel::Row;
-use crate::lanes::Lanes;
+use crate::block::{BLOCK, Row};
+use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
-use crate::tile::{BLOCK, Span};
+use crate::tile::Span;
 
 /// What a block is compared with, but for a dense target.
 #[derive(Debug)]

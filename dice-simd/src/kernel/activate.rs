@@ -3,14 +3,13 @@
 //! A probability is left as a product p = e · r of a number per class and voxel and a number per voxel: a softmax divides
 //! once per voxel and never multiplies the quotient out.
 
-use super::Row;
 use super::exp::exp;
+use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Element;
 use crate::form::{few_or_many, groups};
 use crate::gather::Rows;
 use crate::lanes::Lanes;
 use crate::real::Real;
-use crate::tile::{BLOCK, VECTORS};
 
 /// The probabilities of a block: p = e · r.
 #[derive(Debug, Clone, Copy)]
@@ -357,3 +356,22 @@ impl Activate for Identity {
         r
     }
 }
+
+/// Calls `$run::<Activate, CLASSES>` for the activation and the class bucket: 0 stands for any number of classes. f64 has that
+/// bucket only.
+macro_rules! for_activation_and_classes {
+    ($activation:expr, $classes:expr, $this:ident.$run:ident::<$lanes:ident, $group:ident>($($argument:expr),*)) => {
+        match ($activation, $classes) {
+            (Activation::Softmax, 2) if <$lanes::R as crate::real::Real>::HAS_CLASS_BUCKETS => {
+                $this.$run::<$lanes, $group, crate::kernel::activate::Softmax, 2>($($argument),*)
+            }
+            (Activation::Softmax, 4) if <$lanes::R as crate::real::Real>::HAS_CLASS_BUCKETS => {
+                $this.$run::<$lanes, $group, crate::kernel::activate::Softmax, 4>($($argument),*)
+            }
+            (Activation::Softmax, _) => $this.$run::<$lanes, $group, crate::kernel::activate::Softmax, 0>($($argument),*),
+            (Activation::Sigmoid, _) => $this.$run::<$lanes, $group, crate::kernel::activate::Sigmoid, 0>($($argument),*),
+            (Activation::None, _) => $this.$run::<$lanes, $group, crate::kernel::activate::Identity, 0>($($argument),*),
+        }
+    };
+}
+pub(super) use for_activation_and_classes;

@@ -3,14 +3,12 @@
 use std::marker::PhantomData;
 use std::mem;
 
-use super::Row;
 use super::activate::{Activate, Ahead, Probabilities, exponentiate, prepare};
-use crate::dispatch::Kernel;
+use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Element;
 use crate::gather::{ByteLabels, LabelBlocks, Rows};
-use crate::lanes::Lanes;
+use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
-use crate::tile::{BLOCK, VECTORS};
 
 /// What a pass does with each block of a run.
 pub(super) trait UseBlock<R: Real, E> {

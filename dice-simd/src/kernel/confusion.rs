@@ -1,27 +1,19 @@
 //! Hard overlap: counts of voxels by true and predicted class.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
-use dice_core::Confusion;
-
-use super::Row;
-use super::pairs::{Both, TOGETHER};
-use crate::dispatch::Kernel;
+use super::counts::{Counts, FoundConfusion};
+use super::pairs::{Both, Pairs, TOGETHER};
+use super::scratch::Scratch;
+use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Element;
 use crate::gather::{BLOCKS_TOGETHER, BYTE_CLASSES, Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, with_rows};
-use crate::isa::Isa;
-use crate::lanes::Lanes;
+use crate::keep::{Keep, Kept, Lent};
+use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
-use crate::scratch::{CountScratch, Lent, Scratch, fit};
-use crate::tile::{BLOCK, Tiles, VECTORS};
-
-/// What the threads of a pass find together.
-#[derive(Debug)]
-pub(crate) struct FoundConfusion<'t> {
-    pub(crate) confusion: &'t mut Confusion,
-    pub(crate) bad: FirstBad<Bad>,
-}
+use crate::tile::Tiles;
 
 /// The class of the greatest logit against labels.
 #[derive(Debug, Clone, Copy)]
@@ -41,68 +33,21 @@ pub(crate) struct MapConfusionPass<'a, 't> {
     pub(crate) found: &'a Mutex<FoundConfusion<'t>>,
 }
 
-/// How many tables take turns: a voxel need not wait for the count of its neighbour, which is of the same class as a rule.
-pub(super) const TURNS: usize = 4;
-/// Turns share a table rather than that all tables together hold more counts than the cache keeps, 128 KiB of them.
-const MOST_COUNTS: usize = 1 << 14;
-
-/// The beginning of the table of each turn, among `counts` counts of tables of `len`.
-#[inline(always)]
-pub(super) fn turns(counts: &[u64], len: usize) -> [usize; TURNS] {
-    let tables = counts.len() / len;
-    std::array::from_fn(|turn| turn % tables * len)
-}
-
-/// The counts of one sample, as far as this thread has them.
+/// The room of one claimant who counts pairs of classes, in whatever arithmetic.
 #[derive(Debug, Default)]
-pub(crate) struct Counts {
-    sample: usize,
-    classes: usize,
-    /// `[table][truth][prediction]`, see [`turns`].
-    counts: Vec<u64>,
+struct CountScratch {
+    counts: Counts,
+    pairs: Pairs,
 }
 
-impl Counts {
-    pub(crate) fn classes(&self) -> usize {
-        self.classes
+impl Keep for CountScratch {
+    fn kept() -> &'static Kept<Self> {
+        thread_local!(static KEPT: Cell<Option<Box<CountScratch>>> = const { Cell::new(None) });
+        &KEPT
     }
 
-    /// Zeros for `classes` classes.
-    fn clear(&mut self, classes: usize) {
-        let table = classes * classes;
-        fit(&mut self.counts, (MOST_COUNTS / table).clamp(1, TURNS) * table, 0);
-        self.counts.fill(0);
-        (self.sample, self.classes) = (0, classes);
-    }
-
-    /// Makes the table that of `sample`, adding what it holds of another one to the shared table.
-    fn turn_to(&mut self, sample: usize, found: &Mutex<FoundConfusion<'_>>) {
-        if self.sample != sample {
-            self.publish(found);
-            self.sample = sample;
-        }
-    }
-
-    /// Counts the voxels of a block whose truth is not −1.
-    #[inline(always)]
-    fn add(&mut self, truth: &Row<i32>, prediction: &Row<i32>) {
-        let classes = self.classes;
-        let starts = turns(&self.counts, classes * classes);
-        for (i, (&truth, &prediction)) in truth.0.iter().zip(&prediction.0).enumerate() {
-            if truth >= 0 {
-                self.counts[starts[i % TURNS] + truth as usize * classes + prediction as usize] += 1;
-            }
-        }
-    }
-
-    fn publish(&mut self, found: &Mutex<FoundConfusion<'_>>) {
-        let mut found = found.lock().expect("no thread panics while it holds the table");
-        let into = found.confusion.sample_mut(self.sample);
-        for table in self.counts.chunks_exact_mut((self.classes * self.classes).max(1)) {
-            for (into, from) in into.iter_mut().zip(table) {
-                *into += std::mem::take(from);
-            }
-        }
+    fn classes(&self) -> usize {
+        self.counts.classes()
     }
 }
 
@@ -123,7 +68,10 @@ fn greatest<L: Lanes, E: Element>(lanes: L, logits: Rows<'_, E>, channels: usize
     }
 }
 
-impl<R: Real> Kernel for LogitConfusionPass<'_, '_, R> {
+impl<R: Real + Element> Kernel for LogitConfusionPass<'_, '_, R>
+where
+    Scratch<R>: Keep,
+{
     type R = R;
     type Output = ();
 
@@ -162,12 +110,6 @@ impl<R: Real> Kernel for LogitConfusionPass<'_, '_, R> {
         }
         counts.publish(self.found);
         self.found.lock().expect("no thread panics while it holds the table").bad.merge(bad);
-    }
-}
-
-impl MapConfusionPass<'_, '_> {
-    pub(crate) fn claim(self, isa: Isa) {
-        f32::dispatch(isa, self);
     }
 }
 

@@ -1,8 +1,9 @@
 //! exp of numbers that are not positive.
 
-use crate::dispatch::Kernel;
+use crate::block::LANES;
+use crate::dispatch::Dispatch;
 use crate::isa::Isa;
-use crate::lanes::{LANES, Lanes};
+use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
 
 /// exp(d) of each vector, for d ≤ 0: exactly 1 at 0, and +0 where d is below [`Real::LOWEST`] or nearly so.

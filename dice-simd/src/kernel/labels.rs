@@ -2,13 +2,10 @@
 
 use std::sync::Mutex;
 
-use super::Row;
-use crate::dispatch::Kernel;
+use crate::block::{BLOCK, Row};
 use crate::gather::{Bad, FirstBad, Voxels};
-use crate::isa::Isa;
-use crate::lanes::Lanes;
-use crate::real::Real;
-use crate::tile::{BLOCK, Tiles};
+use crate::lanes::{Kernel, Lanes};
+use crate::tile::Tiles;
 
 /// A pass over labels, mask and weights alone.
 #[derive(Debug, Clone, Copy)]
@@ -16,12 +13,6 @@ pub(crate) struct LabelCheck<'a> {
     pub(crate) voxels: &'a Voxels<'a>,
     pub(crate) tiles: &'a Tiles,
     pub(crate) bad: &'a Mutex<FirstBad<Bad>>,
-}
-
-impl LabelCheck<'_> {
-    pub(crate) fn claim(self, isa: Isa) {
-        f32::dispatch(isa, self);
-    }
 }
 
 impl Kernel for LabelCheck<'_> {

@@ -11,62 +11,20 @@
 mod activate;
 mod blocks;
 mod confusion;
+mod counts;
 mod exp;
 mod labels;
 mod pairs;
 mod pullback;
+mod scratch;
+mod slope;
 mod statistics;
+mod sums;
 mod truth;
 
-pub(crate) use confusion::{Counts, FoundConfusion, LogitConfusionPass, MapConfusionPass};
+pub(crate) use confusion::{LogitConfusionPass, MapConfusionPass};
+pub(crate) use counts::FoundConfusion;
 pub use exp::{exp_nonpositive, exp_nonpositive_f64};
 pub(crate) use labels::LabelCheck;
-pub(crate) use pairs::Pairs;
-pub(crate) use pullback::{PullbackPass, Slope};
-pub(crate) use statistics::{Found, StatisticsPass, TileSums};
-
-use crate::tile::BLOCK;
-
-/// One number per voxel of a block.
-#[derive(Debug, Clone, Copy)]
-#[repr(align(64))]
-pub(crate) struct Row<T>(pub(crate) [T; BLOCK]);
-
-impl<T: Default> Default for Row<T> {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| T::default()))
-    }
-}
-
-impl<T: Copy> Row<T> {
-    /// The numbers of one vector of the block.
-    #[inline(always)]
-    pub(crate) fn vector(&self, vector: usize) -> &[T; crate::lanes::LANES] {
-        self.0.as_chunks().0.get(vector).expect("a block has four vectors")
-    }
-
-    /// The numbers of one vector of the block, to write.
-    #[inline(always)]
-    pub(crate) fn vector_mut(&mut self, vector: usize) -> &mut [T; crate::lanes::LANES] {
-        self.0.as_chunks_mut().0.get_mut(vector).expect("a block has four vectors")
-    }
-}
-
-/// Calls `$run::<Activate, CLASSES>` for the activation and the class bucket: 0 stands for any number of classes. f64 has that
-/// bucket only.
-macro_rules! for_activation_and_classes {
-    ($activation:expr, $classes:expr, $this:ident.$run:ident::<$lanes:ident, $group:ident>($($argument:expr),*)) => {
-        match ($activation, $classes) {
-            (Activation::Softmax, 2) if <$lanes::R as crate::real::Real>::HAS_CLASS_BUCKETS => {
-                $this.$run::<$lanes, $group, activate::Softmax, 2>($($argument),*)
-            }
-            (Activation::Softmax, 4) if <$lanes::R as crate::real::Real>::HAS_CLASS_BUCKETS => {
-                $this.$run::<$lanes, $group, activate::Softmax, 4>($($argument),*)
-            }
-            (Activation::Softmax, _) => $this.$run::<$lanes, $group, activate::Softmax, 0>($($argument),*),
-            (Activation::Sigmoid, _) => $this.$run::<$lanes, $group, activate::Sigmoid, 0>($($argument),*),
-            (Activation::None, _) => $this.$run::<$lanes, $group, activate::Identity, 0>($($argument),*),
-        }
-    };
-}
-use for_activation_and_classes;
+pub(crate) use pullback::PullbackPass;
+pub(crate) use statistics::{Found, StatisticsPass};

@@ -5,30 +5,22 @@
 
 use std::marker::PhantomData;
 
-use dice_core::{Activation, Cotangent, Sum};
+use dice_core::{Activation, Cotangent};
 
-use super::activate::{self, Activate, Ahead, Probabilities, softmax, takes_voxels_apart};
+use super::activate::{Activate, Ahead, Probabilities, for_activation_and_classes, softmax, takes_voxels_apart};
 use super::blocks::{PlainBlocks, UseBlock};
+use super::scratch::Scratch;
+use super::slope::Slope;
 use super::truth::Truth;
-use super::{Row, for_activation_and_classes};
-use crate::dispatch::Kernel;
+use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Output;
 use crate::form::{few_or_many, groups};
 use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, Rows, Source, with_rows};
-use crate::lanes::Lanes;
+use crate::keep::{Keep, Lent, fit};
+use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
 use crate::scatter::{Sink, SinkBlock, SinkBlocks, SinkStage};
-use crate::scratch::{Lent, Scratch, fit};
-use crate::tile::{BLOCK, Span, Tiles, VECTORS};
-
-/// ∂L/∂p of one class, the upstream gradient included.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Slope<R> {
-    /// Where the voxel belongs to the class.
-    pub(crate) inside: R,
-    /// Elsewhere.
-    pub(crate) outside: R,
-}
+use crate::tile::{Span, Tiles};
 
 /// A pullback over the tiles that a thread claims.
 #[derive(Debug, Clone, Copy)]
@@ -42,25 +34,10 @@ pub(crate) struct PullbackPass<'a, R> {
     pub(crate) real: PhantomData<R>,
 }
 
-impl<R: Real> Slope<R> {
-    /// Rounded once. A finite one stays so small that the mean over the classes is finite too.
-    fn new(cotangent: &Cotangent, upstream: &[f64], row: usize, class: usize) -> Self {
-        let factor = cotangent.upstream(row, upstream);
-        let outside = cotangent.get(row, class, Sum::Prediction);
-        let inside = outside + cotangent.get(row, class, Sum::Intersection);
-        let greatest = R::GREATEST_SLOPE;
-        let [inside, outside] = [factor * inside, factor * outside]
-            .map(|slope| R::from_f64(if slope.is_finite() { slope.clamp(-greatest, greatest) } else { slope }));
-        Self { inside, outside }
-    }
-
-    /// Whether the loss does not depend on the class.
-    fn is_zero(self) -> bool {
-        self.inside == R::ZERO && self.outside == R::ZERO
-    }
-}
-
-impl<R: Real> Kernel for PullbackPass<'_, R> {
+impl<R: Real + Output> Kernel for PullbackPass<'_, R>
+where
+    Scratch<R>: Keep,
+{
     type R = R;
     type Output = ();
 
@@ -71,7 +48,10 @@ impl<R: Real> Kernel for PullbackPass<'_, R> {
     }
 }
 
-impl<R: Real> PullbackPass<'_, R> {
+impl<R: Real + Output> PullbackPass<'_, R>
+where
+    Scratch<R>: Keep,
+{
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
@@ -190,7 +170,7 @@ struct PullBackLabels<'s, 't, R, E, A, const BY_VOXELS: bool> {
     activation: PhantomData<A>,
 }
 
-impl<R: Real, E: Output, A: Activate, const BY_VOXELS: bool> UseBlock<R, E>
+impl<R: Real + Output, E: Output, A: Activate, const BY_VOXELS: bool> UseBlock<R, E>
     for PullBackLabels<'_, '_, R, E, A, BY_VOXELS>
 {
     #[inline(always)]
@@ -257,7 +237,7 @@ impl<R: Real, E: Output, A: Activate, const BY_VOXELS: bool> UseBlock<R, E>
 
 /// The gradient of a block. `BY_VOXELS`: the target is interleaved.
 #[inline(always)]
-fn pull_back<L: Lanes, A: Activate, E: Output, T: Truth<L::R>, const GROUP: usize, const BY_VOXELS: bool>(
+fn pull_back<L: Lanes<R: Output>, A: Activate, E: Output, T: Truth<L::R>, const GROUP: usize, const BY_VOXELS: bool>(
     lanes: L,
     probabilities: Probabilities<'_, L::R>,
     truth: T,
@@ -308,7 +288,7 @@ struct Gradient<'s, R, T, A> {
     activation: PhantomData<A>,
 }
 
-impl<R: Real, T: Truth<R>, A: Activate> Gradient<'_, R, T, A> {
+impl<R: Real + Output, T: Truth<R>, A: Activate> Gradient<'_, R, T, A> {
     /// One vector of a class.
     #[inline(always)]
     fn of<L: Lanes<R = R>>(&self, lanes: L, class: usize, vector: usize, e: &Row<R>, slope: Slope<R>) -> L::F {

@@ -1,7 +1,4 @@
 //! Step 1: the sums over the voxels.
-//!
-//! A lane adds at most 16 blocks in f32 before it is added to an f64 sum, so that adding the same number over and over, the
-//! worst case for rounding, loses less than 4e-7 of it.
 
 use std::marker::PhantomData;
 use std::mem;
@@ -9,20 +6,18 @@ use std::sync::Mutex;
 
 use dice_core::{Activation, NonFinite, Request, Statistics, Sum, accumulator};
 
-use super::activate::{self, Activate, Ahead, Probabilities, softmax, takes_voxels_apart};
+use super::activate::{Activate, Ahead, Probabilities, for_activation_and_classes, softmax, takes_voxels_apart};
 use super::blocks::{PlainBlocks, UseBlock};
+use super::scratch::Scratch;
+use super::sums::{ClassSums, F32_BLOCKS, TileSums};
 use super::truth::Truth;
-use super::{Row, for_activation_and_classes};
-use crate::dispatch::Kernel;
+use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Element;
 use crate::gather::{self, BYTE_CLASSES, Bad, ByteLabels, Channels, FirstBad, NotFinite, Rows, Source, with_rows};
-use crate::lanes::{LANES, Lanes};
+use crate::keep::{Keep, Lent, fit};
+use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
-use crate::scratch::{Lent, Scratch, fit};
-use crate::tile::{BLOCK, Tiles, VECTORS};
-
-/// Blocks that are added in f32.
-const F32_BLOCKS: usize = 16;
+use crate::tile::Tiles;
 
 /// A statistics pass over the tiles that a thread claims.
 #[derive(Debug, Clone, Copy)]
@@ -43,91 +38,10 @@ pub(crate) struct Found<'t> {
     pub(crate) not_finite: NotFinite,
 }
 
-/// A sum over a tile, lane by lane.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(align(64))]
-struct LaneSum<R> {
-    /// Of the last blocks.
-    blocks: [R; LANES],
-    /// Of the blocks before them.
-    tile: [f64; LANES],
-}
-
-impl<R: Real> LaneSum<R> {
-    #[inline(always)]
-    fn add<L: Lanes<R = R>>(&mut self, lanes: L, x: L::F) {
-        let total = lanes.add(lanes.load(&self.blocks), x);
-        lanes.store(&mut self.blocks, total);
-    }
-
-    /// Adds the blocks to the f64 sum.
-    #[inline(always)]
-    fn widen<L: Lanes<R = R>>(&mut self, lanes: L) {
-        lanes.accumulate(&mut self.tile, lanes.load(&self.blocks));
-        lanes.store(&mut self.blocks, lanes.splat(R::ZERO));
-    }
-}
-
-/// The sums of one class over a tile.
-#[derive(Debug, Clone, Copy, Default)]
-struct ClassSums<R> {
-    prediction: LaneSum<R>,
-    intersection: LaneSum<R>,
-    /// Of blocks that are weighted or dense.
-    target: LaneSum<R>,
-    /// The voxels of all other blocks.
-    count: u64,
-}
-
-/// The sums of a tile.
-#[derive(Debug, Default)]
-pub(crate) struct TileSums<R> {
-    classes: Vec<ClassSums<R>>,
-    /// The weights of the blocks that have some.
-    valid: LaneSum<R>,
-    /// The voxels of all other blocks.
-    count: usize,
-    /// Whether a block is weighted or dense. If none is, `valid` and the targets are counts alone.
-    weighted: bool,
-}
-
-impl<R: Real> TileSums<R> {
-    /// Zeros for `classes` classes.
-    fn clear(&mut self, classes: usize) {
-        fit(&mut self.classes, classes, ClassSums::default());
-        self.classes.iter_mut().for_each(|class| *class = ClassSums::default());
-        (self.valid, self.count, self.weighted) = (LaneSum::default(), 0, false);
-    }
-
-    #[inline(always)]
-    fn widen<L: Lanes<R = R>>(&mut self, lanes: L, classes: usize) {
-        for class in &mut self.classes[..classes] {
-            class.prediction.widen(lanes);
-            class.intersection.widen(lanes);
-        }
-        if self.weighted {
-            for class in &mut self.classes[..classes] {
-                class.target.widen(lanes);
-            }
-            self.valid.widen(lanes);
-        }
-    }
-}
-
-/// Adds lane sums in the one order that all levels use.
-fn fold(lanes: &[f64; LANES]) -> f64 {
-    let mut sums = *lanes;
-    let mut width = LANES / 2;
-    while width > 0 {
-        for i in 0..width {
-            sums[i] += sums[i + width];
-        }
-        width /= 2;
-    }
-    sums[0]
-}
-
-impl<R: Real> Kernel for StatisticsPass<'_, '_, R> {
+impl<R: Real + Element> Kernel for StatisticsPass<'_, '_, R>
+where
+    Scratch<R>: Keep,
+{
     type R = R;
     type Output = ();
 
@@ -138,7 +52,10 @@ impl<R: Real> Kernel for StatisticsPass<'_, '_, R> {
     }
 }
 
-impl<R: Real> StatisticsPass<'_, '_, R> {
+impl<R: Real + Element> StatisticsPass<'_, '_, R>
+where
+    Scratch<R>: Keep,
+{
     /// Takes tiles until none is left; the tables of a sample are added to the shared one when the sample ends.
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
@@ -396,14 +313,14 @@ impl<'s> SampleTable<'s> {
         self.used = true;
         let request = self.table.request();
         let words = self.table.sample_mut(0);
-        accumulator::add(&mut words[0], sums.count as f64 + fold(&sums.valid.tile));
+        accumulator::add(&mut words[0], sums.count as f64 + sums.valid.total());
         let mut finite = true;
         for (class, sums) in sums.classes.iter().enumerate() {
             let count = sums.count as f64;
             for (sum, value) in [
-                (Sum::Target, count + fold(&sums.target.tile)),
-                (Sum::Prediction, fold(&sums.prediction.tile)),
-                (Sum::Intersection, fold(&sums.intersection.tile)),
+                (Sum::Target, count + sums.target.total()),
+                (Sum::Prediction, sums.prediction.total()),
+                (Sum::Intersection, sums.intersection.total()),
             ] {
                 finite &= value.is_finite();
                 if let Some(place) = request.sums.position(sum) {

@@ -1,7 +1,8 @@
 //! How much of a voxel belongs to a class: g, from labels or from a dense target.
 
-use super::Row;
-use super::pullback::Slope;
+use super::slope::Slope;
+use crate::block::Row;
+use crate::element::Element;
 use crate::gather::{ByteLabels, Rows};
 use crate::lanes::Lanes;
 use crate::real::Real;
@@ -55,7 +56,7 @@ impl<R: Real, T: Labels> Truth<R> for T {
 }
 
 /// A dense target. Where g is 0 or 1, the results are those of labels to the last bit.
-impl<R: Real> Truth<R> for Rows<'_, R> {
+impl<R: Real + Element> Truth<R> for Rows<'_, R> {
     #[inline(always)]
     fn part<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F {
         lanes.mul(self.load(lanes, class, vector), x)

@@ -10,10 +10,9 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V3;
 
-use super::{LANES, LINE, Lanes, apart_by_element, each, together_by_element};
-use crate::dispatch::{Kernel, OnLanes};
+use super::{Kernel, Lanes, OnLanes, apart_by_element, each, together_by_element};
+use crate::block::{BLOCK, LANES, LINE};
 use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
-use crate::tile::BLOCK;
 
 /// The AVX2 level; the token proves that the CPU has it, and [`new`](Self::new) that it has F16C.
 #[derive(Debug, Clone, Copy)]

@@ -11,10 +11,9 @@ use half::{bf16, f16};
 use pulp::cast;
 use pulp::x86::V4;
 
-use super::{Choice, LANES, LINE, Lanes, SortedPairs, apart_by_element, bits, each, together_by_element};
-use crate::dispatch::{Kernel, OnLanes};
+use super::{Choice, Kernel, Lanes, OnLanes, SortedPairs, apart_by_element, bits, each, together_by_element};
+use crate::block::{BLOCK, LANES, LINE};
 use crate::real::{LEAST_F32, POWERS_F32, Real, TO_EXPONENT_F32, UNIT_F64};
-use crate::tile::BLOCK;
 
 /// The AVX-512 level; the token proves that the CPU has it.
 #[derive(Debug, Clone, Copy)]

@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 use pulp::cast;
 
 use super::{SORTED, SORTED_TOGETHER, Sorted, SortedPairs};
-use crate::tile::BLOCK;
+use crate::block::BLOCK;
 
 /// Registers of as many voxels as are counted at once.
 const REGISTERS: usize = SORTED / 512;

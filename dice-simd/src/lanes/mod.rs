@@ -16,11 +16,12 @@ mod neon;
 mod portable;
 mod scalar;
 
+use std::hint::black_box;
+
 use half::{bf16, f16};
 
-use crate::dispatch::Kernel;
+use crate::block::{BLOCK, LANES, LINE, Row};
 use crate::real::Real;
-use crate::tile::BLOCK;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use avx2::Avx2;
@@ -31,11 +32,6 @@ pub use float_mode::DefaultFloatMode;
 pub(crate) use neon::Neon;
 pub(crate) use portable::Portable;
 pub(crate) use scalar::Scalar;
-
-/// Lanes of a logical vector.
-pub(crate) const LANES: usize = 16;
-/// Bytes of a cache line.
-pub(crate) const LINE: usize = 64;
 
 /// The operations that the kernels need. A value of an implementing type proves that the CPU has the instructions.
 ///
@@ -274,6 +270,32 @@ pub(crate) trait Lanes: Copy {
         let mut lanes = [Self::R::ZERO; LANES];
         self.store(&mut lanes, x);
         *to = lanes.map(|x| f16::from_f32(x.to_f64() as f32));
+    }
+}
+
+/// Code over [`Lanes`], to be compiled once per instruction set.
+pub(crate) trait Kernel {
+    /// The arithmetic.
+    type R: Real;
+    type Output;
+
+    /// Runs on `lanes`, `GROUP` vectors at a time: as many as the registers of the instruction set hold well. Must be
+    /// `#[inline(always)]`, like all that it calls, to be compiled for the instruction set.
+    fn run<L: Lanes<R = Self::R>, const GROUP: usize>(self, lanes: L) -> Self::Output;
+}
+
+/// A kernel bound to its lanes, in the form that pulp's `vectorize` compiles for an instruction set.
+struct OnLanes<K, L, const GROUP: usize>(K, L);
+
+impl<K: Kernel, L: Lanes<R = K::R>, const GROUP: usize> pulp::NullaryFnOnce for OnLanes<K, L, GROUP> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn call(self) -> K::Output {
+        // What the registers do not hold is spilled to the stack. The compiler aligns it to the registers' size only where some
+        // variable asks for that, and a spill across two cache lines is slow.
+        black_box(&Row([0_u8; BLOCK]));
+        self.0.run::<L, GROUP>(self.1)
     }
 }
 

@@ -9,10 +9,9 @@ use std::marker::PhantomData;
 use half::{bf16, f16};
 use pulp::cast;
 
-use super::{LANES, Lanes, apart_by_element, bytes_as_arrays, each, together_by_element};
-use crate::dispatch::{Kernel, OnLanes};
+use super::{Kernel, Lanes, OnLanes, apart_by_element, bytes_as_arrays, each, together_by_element};
+use crate::block::{BLOCK, LANES};
 use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
-use crate::tile::BLOCK;
 
 /// The NEON level; the token proves that the CPU has it.
 #[derive(Debug, Clone, Copy)]

@@ -8,10 +8,9 @@ use std::marker::PhantomData;
 
 use wide::{f32x8, f64x4, i32x8};
 
-use super::{LANES, Lanes, bytes_as_arrays};
-use crate::dispatch::Kernel;
+use super::{Kernel, Lanes, bytes_as_arrays};
+use crate::block::{BLOCK, LANES};
 use crate::real::Real;
-use crate::tile::BLOCK;
 
 /// The portable level.
 #[derive(Debug, Clone, Copy)]

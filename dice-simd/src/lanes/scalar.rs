@@ -3,10 +3,9 @@
 use std::array::from_fn;
 use std::marker::PhantomData;
 
-use super::{LANES, Lanes, bytes_as_arrays};
-use crate::dispatch::Kernel;
+use super::{Kernel, Lanes, bytes_as_arrays};
+use crate::block::{BLOCK, LANES};
 use crate::real::Real;
-use crate::tile::BLOCK;
 
 /// The scalar level.
 #[derive(Debug, Clone, Copy)]

@@ -5,11 +5,12 @@ use std::{ptr, slice};
 
 use super::store::Store;
 use super::{Mode, Sink, SinkStage};
-use crate::element::Output;
+use crate::block::{BLOCK, LANES, LINE, VECTORS};
+use crate::element::{Element, Output};
 use crate::form::{Form, few_or_many, put_parts_together, put_voxels_together};
-use crate::lanes::{LANES, LINE, Lanes};
+use crate::lanes::Lanes;
 use crate::real::Real;
-use crate::tile::{BLOCK, Span, VECTORS};
+use crate::tile::Span;
 
 /// Blocks of a [`Sink`] that lie one after the other, to be written one after the other by a kernel that reads elements `E`.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ pub(crate) struct SinkBlock<'s, R, E> {
 
 /// Whether elements are the numbers that are computed with.
 #[inline(always)]
-fn is_same<R: Real, E: Output>() -> bool {
+fn is_same<R: Element, E: Output>() -> bool {
     R::borrow(E::elements(ptr::null_mut())).is_some()
 }
 
@@ -90,7 +91,7 @@ impl Sink<'_> {
     }
 }
 
-impl<R: Real, E: Output> SinkBlocks<'_, R, E> {
+impl<R: Real + Output, E: Output> SinkBlocks<'_, R, E> {
     /// Whether blocks are written voxel by voxel, and not row by row.
     #[inline(always)]
     pub(crate) fn is_interleaved(&self) -> bool {
@@ -139,7 +140,7 @@ impl<R: Real, E: Output> SinkBlocks<'_, R, E> {
     }
 }
 
-impl<R: Real, E: Output> SinkBlock<'_, R, E> {
+impl<R: Real + Output, E: Output> SinkBlock<'_, R, E> {
     /// Writes the same everywhere.
     #[inline(always)]
     pub(crate) fn fill<L: Lanes<R = R>>(&mut self, lanes: L, x: L::F) {

@@ -12,13 +12,12 @@ use std::marker::PhantomData;
 use dice_core::{Layout, ViewMut, Walk};
 
 pub(crate) use self::blocks::{SinkBlock, SinkBlocks};
+use crate::block::{BLOCK, LINE, Row};
 use crate::element::{Elements, Output};
 use crate::form::Form;
-use crate::kernel::Row;
-use crate::lanes::LINE;
+use crate::keep::fit;
 use crate::real::Real;
-use crate::scratch::fit;
-use crate::tile::{BLOCK, Span};
+use crate::tile::Span;
 
 /// What becomes of what an output holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,11 +147,12 @@ mod tests {
     use dice_core::half::{bf16, f16};
 
     use super::*;
-    use crate::dispatch::Kernel;
+    use crate::block::{LANES, VECTORS};
+    use crate::dispatch::Dispatch;
     use crate::form::groups;
     use crate::isa::Isa;
-    use crate::lanes::{LANES, Lanes};
-    use crate::tile::{Tiles, VECTORS};
+    use crate::lanes::{Kernel, Lanes};
+    use crate::tile::Tiles;
 
     /// Writes a number that tells of the voxel and the class.
     struct Count<'a, R, E> {
@@ -186,7 +186,7 @@ mod tests {
         }
     }
 
-    impl<R: Real, E: Output> Kernel for Count<'_, R, E> {
+    impl<R: Real + Output, E: Output> Kernel for Count<'_, R, E> {
         type R = R;
         type Output = ();
 
@@ -246,7 +246,7 @@ mod tests {
         }
     }
 
-    fn check<R: Real, E: Output>(classes: usize, mode: Mode, interleaved: bool) {
+    fn check<R: Dispatch + Output, E: Output>(classes: usize, mode: Mode, interleaved: bool) {
         let samples = 2;
         for voxels in [48, 64, 130, 8192 + 77] {
             let shape = [samples, classes, voxels];

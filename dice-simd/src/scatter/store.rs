@@ -3,12 +3,12 @@
 use std::slice;
 
 use super::{Mode, Sink, SinkStage, with_output};
-use crate::dispatch::Kernel;
+use crate::block::{BLOCK, LANES, LINE};
 use crate::element::{Elements, Output};
 use crate::form::{Form, interleave};
-use crate::lanes::{LANES, LINE, Lanes};
+use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
-use crate::tile::{BLOCK, Span};
+use crate::tile::Span;
 
 /// See [`SinkBlocks::store`].
 pub(super) struct Store<'s, R> {
@@ -19,7 +19,7 @@ pub(super) struct Store<'s, R> {
     pub(super) in_runs: bool,
 }
 
-impl<R: Real> Kernel for Store<'_, R> {
+impl<R: Real + Output> Kernel for Store<'_, R> {
     type R = R;
     type Output = ();
 
@@ -139,7 +139,7 @@ impl Sink<'_> {
     /// # Safety
     /// As [`blocks`](Self::blocks).
     #[inline(always)]
-    unsafe fn store_block<L: Lanes, E: Output>(
+    unsafe fn store_block<L: Lanes<R: Output>, E: Output>(
         &self,
         lanes: L,
         data: *mut E,

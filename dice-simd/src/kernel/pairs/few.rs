@@ -5,8 +5,8 @@
 //! which adds to two counts.
 
 use super::{Both, NIBBLE_CLASSES};
+use crate::block::BLOCK;
 use crate::lanes::Lanes;
-use crate::tile::BLOCK;
 
 /// At most so many classes are few.
 pub(super) const FEW: usize = 4;

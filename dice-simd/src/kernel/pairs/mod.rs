@@ -2,12 +2,12 @@
 
 mod few;
 
-use super::confusion::{TURNS, turns};
+use super::counts::{TURNS, turns};
 use few::{FEW, Few, count_few, few_of};
 
+use crate::block::BLOCK;
 use crate::gather::all_within;
 use crate::lanes::{Lanes, SORTED_TOGETHER, SortedPairs};
-use crate::tile::BLOCK;
 
 /// The most classes of which a pair fits into a byte, `truth << 4 | prediction`.
 const NIBBLE_CLASSES: usize = 16;
@@ -80,7 +80,7 @@ impl Patience {
 
 /// Counts pairs of labels.
 #[derive(Debug, Default)]
-pub(crate) struct Pairs {
+pub(super) struct Pairs {
     classes: usize,
     /// The classes of the labels before, if they were few: the next ones have the same as a rule.
     few: Option<(Few, Few)>,

@@ -1,63 +1,20 @@
-//! What a claimant works with, kept by its thread from one pass to the next: in steady state nothing is allocated.
+//! Room that a thread keeps from one pass to the next: in steady state nothing is allocated.
+//!
+//! A pass borrows the room of its thread and gives it back at the end. What the room is for is the business of whoever
+//! borrows it: here it is known for how many classes it is, since all that a thread keeps together is to be less than 1 MiB.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::thread::LocalKey;
 
-use dice_core::Statistics;
-
-use crate::gather::Stage;
-use crate::kernel::{Counts, Pairs, Row, Slope, TileSums};
-use crate::real::Real;
-use crate::scatter::SinkStage;
-
-/// The room of one claimant. Each pass fits what it uses to its shape.
-#[derive(Debug, Default)]
-pub(crate) struct Scratch<R> {
-    pub(crate) stage: Stage<R>,
-    /// e of a block, see `kernel::activate`.
-    pub(crate) e: Vec<Row<R>>,
-    pub(crate) sums: TileSums<R>,
-    pub(crate) table: Statistics,
-    pub(crate) slopes: Vec<Slope<R>>,
-    pub(crate) sink: SinkStage<R>,
-}
-
-/// The room of one claimant who counts pairs of classes, in whatever arithmetic.
-#[derive(Debug, Default)]
-pub(crate) struct CountScratch {
-    pub(crate) counts: Counts,
-    pub(crate) pairs: Pairs,
-}
-
 /// Where a thread keeps its room.
 pub(crate) type Kept<T> = LocalKey<Cell<Option<Box<T>>>>;
 
-/// Room that a thread keeps, if it is small: all that it keeps together is less than 1 MiB.
+/// Room that a thread keeps, if it is small.
 pub(crate) trait Keep: Default + 'static {
     fn kept() -> &'static Kept<Self>;
-    fn is_small(&self) -> bool;
-}
-
-impl<R: Real> Keep for Scratch<R> {
-    fn kept() -> &'static Kept<Self> {
-        R::kept_scratch()
-    }
-
-    fn is_small(&self) -> bool {
-        self.stage.classes().max(self.sink.classes()) <= MOST_CLASSES
-    }
-}
-
-impl Keep for CountScratch {
-    fn kept() -> &'static Kept<Self> {
-        thread_local!(static KEPT: Cell<Option<Box<CountScratch>>> = const { Cell::new(None) });
-        &KEPT
-    }
-
-    fn is_small(&self) -> bool {
-        self.counts.classes() <= MOST_CLASSES
-    }
+    /// For how many classes it is.
+    fn classes(&self) -> usize;
 }
 
 /// Room is kept for at most so many classes.
@@ -89,7 +46,7 @@ impl<T: Keep> DerefMut for Lent<T> {
 
 impl<T: Keep> Drop for Lent<T> {
     fn drop(&mut self) {
-        let room = self.0.take().filter(|room| room.is_small());
+        let room = self.0.take().filter(|room| room.classes() <= MOST_CLASSES);
         // A thread that is about to end keeps nothing.
         let _ = T::kept().try_with(|kept| kept.set(room));
     }

@@ -1,0 +1,73 @@
+//! The passes as an engine calls them, each compiled once.
+//!
+//! An engine is generic, so its code is compiled in every crate that uses one. The functions here have no type of their own:
+//! they are compiled in this crate, and with them all kernels.
+
+use dice_core::half::{bf16, f16};
+
+use crate::dispatch::Dispatch;
+use crate::element::Output;
+use crate::isa::Isa;
+use crate::kernel::{LabelCheck, LogitConfusionPass, MapConfusionPass, PullbackPass, StatisticsPass};
+
+/// The passes over logits, in one kind of arithmetic: each takes tiles until none is left.
+pub(crate) trait Passes: Dispatch + Output {
+    fn claim_statistics(isa: Isa, pass: StatisticsPass<'_, '_, Self>);
+    fn claim_pullback(isa: Isa, pass: PullbackPass<'_, Self>);
+    fn claim_confusion(isa: Isa, pass: LogitConfusionPass<'_, '_, Self>);
+}
+
+macro_rules! passes {
+    ($($real:ty),*) => {$(
+        impl Passes for $real {
+            fn claim_statistics(isa: Isa, pass: StatisticsPass<'_, '_, Self>) {
+                Self::dispatch(isa, pass);
+            }
+            fn claim_pullback(isa: Isa, pass: PullbackPass<'_, Self>) {
+                Self::dispatch(isa, pass);
+            }
+            fn claim_confusion(isa: Isa, pass: LogitConfusionPass<'_, '_, Self>) {
+                Self::dispatch(isa, pass);
+            }
+        }
+    )*};
+}
+
+passes!(f32, f64);
+
+// The passes over labels compute nothing, and need one kind of arithmetic only.
+
+pub(crate) fn claim_label_check(isa: Isa, pass: LabelCheck<'_>) {
+    f32::dispatch(isa, pass);
+}
+
+pub(crate) fn claim_map_confusion(isa: Isa, pass: MapConfusionPass<'_, '_>) {
+    f32::dispatch(isa, pass);
+}
+
+/// f32 or f64: what a [`Float`] is computed with in.
+#[expect(private_bounds, reason = "only f32 and f64 have kernels")]
+pub trait Arithmetic: Passes {}
+
+impl Arithmetic for f32 {}
+impl Arithmetic for f64 {}
+
+/// An element type of predictions and gradients: `f32`, `f64`, `f16` and `bf16` of the crate `half`. No other type can be one.
+#[expect(private_bounds, reason = "only the kernels need to know how elements are read and written")]
+pub trait Float: Output + Send + Sync {
+    /// f64 is computed with in f64, all others in f32. A gradient may have any element type of the prediction's arithmetic.
+    type Arithmetic: Arithmetic;
+}
+
+impl Float for f16 {
+    type Arithmetic = f32;
+}
+impl Float for bf16 {
+    type Arithmetic = f32;
+}
+impl Float for f32 {
+    type Arithmetic = f32;
+}
+impl Float for f64 {
+    type Arithmetic = f64;
+}
