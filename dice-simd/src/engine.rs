@@ -112,7 +112,7 @@ impl<X: Executor> Engine<X> {
         &self,
         logits: &View<'_, T>,
         problem: &Problem<'_>,
-        request: Request,
+        request: &Request,
     ) -> Result<Statistics, Error> {
         self.statistics_range(logits, problem, request, 0..logits.layout().voxels())
     }
@@ -126,7 +126,7 @@ impl<X: Executor> Engine<X> {
         &self,
         logits: &View<'_, T>,
         problem: &Problem<'_>,
-        request: Request,
+        request: &Request,
         voxels: Range<usize>,
     ) -> Result<Statistics, Error> {
         let mut statistics = Statistics::default();
@@ -143,7 +143,7 @@ impl<X: Executor> Engine<X> {
         &self,
         logits: &View<'_, T>,
         problem: &Problem<'_>,
-        request: Request,
+        request: &Request,
         voxels: Range<usize>,
         statistics: &mut Statistics,
     ) -> Result<(), Error> {
@@ -154,7 +154,7 @@ impl<X: Executor> Engine<X> {
         &self,
         logits: Planes<'_>,
         problem: &Problem<'_>,
-        request: Request,
+        request: &Request,
         voxels: Range<usize>,
         statistics: &mut Statistics,
     ) -> Result<(), Error> {
@@ -305,7 +305,7 @@ impl<X: Executor> Engine<X> {
         workspace: &mut Workspace,
     ) -> Result<(), Error> {
         let Workspace { statistics, evaluation } = workspace;
-        self.statistics_into(logits, problem, loss.request(), 0..logits.layout().voxels(), statistics)?;
+        self.statistics_into(logits, problem, &loss.request(), 0..logits.layout().voxels(), statistics)?;
         let _mode = DefaultFloatMode::install();
         loss.evaluate_into(statistics, evaluation)
     }

@@ -131,6 +131,11 @@ impl Iterator for Claims<'_> {
 }
 
 impl Tile {
+    /// The number of voxels.
+    pub(crate) fn len(&self) -> usize {
+        self.voxels.len()
+    }
+
     /// The tile block by block.
     #[inline(always)]
     pub(crate) fn spans(&self) -> Spans {

@@ -45,6 +45,17 @@ pub(crate) struct Block<'s, R> {
     pub(crate) weights: Option<&'s Row<R>>,
 }
 
+/// In which form a kernel reads the logits of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// Rows where they lie, if they do, of any element type that kernels widen.
+    Planes,
+    /// That, and voxels whose classes lie side by side, which it [takes apart](Rows::take_voxels_apart).
+    Voxels,
+    /// Rows of the numbers that are computed with.
+    Numbers,
+}
+
 /// One block; or several of which every voxel counts alike, and nothing but the logits is looked at again.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
@@ -222,6 +233,11 @@ impl<'a> Source<'a> {
         self.logits.layout().channels()
     }
 
+    /// Whether the target is labels.
+    pub(crate) fn is_labels(&self) -> bool {
+        self.target.is_none()
+    }
+
     /// Makes room for what must be copied.
     pub(crate) fn fit<R: Real>(&self, stage: &mut Stage<R>) {
         self.logits.fit(&mut stage.logits);
@@ -254,9 +270,9 @@ impl<'a> Source<'a> {
     ) -> Block<'s, L::R> {
         let (span, mut blocks) = (run.span(block), &run.labels[block..]);
         if blocks.is_empty() {
-            return self.block(lanes, stage, &span, bad);
+            return self.block(lanes, stage, &span, bad, reading);
         }
-        let logits = match self.logits.borrowed(&span, blocks.len(), by_voxels) {
+        let logits = match self.borrowed(&span, blocks.len(), reading) {
             Some(logits) => logits,
             None => {
                 blocks = &blocks[..1];
@@ -265,6 +281,16 @@ impl<'a> Source<'a> {
         };
         let truth = Truth::Labels(Channels::Bytes(LabelBlocks { blocks, first: self.first() }));
         Block { counted: BLOCK, logits, truth, weights: None }
+    }
+
+    /// The rows of blocks from a whole one on where they lie, if they can be read there.
+    #[inline(always)]
+    fn borrowed<R: Real + Element>(&self, span: &Span, blocks: usize, reading: Reading) -> Option<Logits<'_, R>> {
+        match reading {
+            // `Planes::rows` borrows numbers itself.
+            Reading::Numbers => None,
+            _ => self.logits.borrowed(span, blocks, reading == Reading::Voxels),
+        }
     }
 
     /// The label of channel 0.
@@ -280,6 +306,7 @@ impl<'a> Source<'a> {
         stage: &'s mut Stage<L::R>,
         span: &Span,
         bad: &mut FirstBad<Bad>,
+        reading: Reading,
     ) -> Block<'s, L::R> {
         let Stage { logits, target, channels, labels, weights } = stage;
         let Counted { voxels: counted, uniform } = self.voxels.read(lanes, channels, weights, span, bad);
@@ -289,7 +316,9 @@ impl<'a> Source<'a> {
             return Block { counted, logits, truth, weights: Some(weights) };
         }
         let zeros = (counted < BLOCK).then_some(weights);
-        let logits = match self.logits.borrowed(span, 1, false) {
+        // A block that is read alone is never taken apart by a kernel.
+        let reading = if reading == Reading::Voxels { Reading::Planes } else { reading };
+        let logits = match self.borrowed(span, 1, reading) {
             Some(borrowed) if zeros.is_none() => borrowed,
             _ => Logits::Real(self.logits.rows(lanes, logits, span, zeros)),
         };
@@ -349,7 +378,7 @@ impl<R: Real + Element> Kernel for FindNotFinite<'_, R> {
         let mut logits = vec![Row([R::ZERO; BLOCK]); classes];
         let mut found = NotFinite::default();
         for span in tile.spans() {
-            let block = source.block(lanes, &mut stage, &span, &mut FirstBad::default());
+            let block = source.block(lanes, &mut stage, &span, &mut FirstBad::default(), Reading::Planes);
             if block.counted == 0 {
                 continue;
             }

@@ -9,7 +9,7 @@ use super::pairs::{Both, Pairs, TOGETHER};
 use super::scratch::Scratch;
 use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Element;
-use crate::gather::{BLOCKS_TOGETHER, BYTE_CLASSES, Bad, FirstBad, LabelMap, Rows, Source, Truth, Voxels, with_rows};
+use crate::gather::{BLOCKS_TOGETHER, BYTE_CLASSES, Bad, FirstBad, LabelMap, Reading, Rows, Source, Truth, Voxels, with_rows};
 use crate::keep::{Keep, Kept, Lent};
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
@@ -92,7 +92,7 @@ where
             let mut spans = tile.spans();
             while let Some(run) = self.source.run(lanes, &mut spans, BLOCKS_TOGETHER) {
                 for i in 0..run.len() {
-                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad, false);
+                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad, Reading::Planes);
                     if block.counted == 0 {
                         continue;
                     }

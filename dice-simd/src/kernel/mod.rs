@@ -10,21 +10,25 @@
 
 mod activate;
 mod blocks;
+mod composed;
 mod confusion;
 mod counts;
 mod exp;
 mod labels;
 mod pairs;
 mod pullback;
+mod sample;
 mod scratch;
 mod slope;
 mod statistics;
 mod sums;
 mod truth;
 
+pub(crate) use composed::{ComposedPullback, ComposedStatistics, is_plain_cotangent, is_plain_request};
 pub(crate) use confusion::{LogitConfusionPass, MapConfusionPass};
 pub(crate) use counts::FoundConfusion;
 pub use exp::{exp_nonpositive, exp_nonpositive_f64};
 pub(crate) use labels::LabelCheck;
 pub(crate) use pullback::PullbackPass;
-pub(crate) use statistics::{Found, StatisticsPass};
+pub(crate) use sample::Found;
+pub(crate) use statistics::StatisticsPass;

@@ -15,7 +15,7 @@ use super::truth::Truth;
 use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Output;
 use crate::form::{few_or_many, groups};
-use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, Rows, Source, with_rows};
+use crate::gather::{self, BLOCKS_TOGETHER, ByteLabels, Channels, FirstBad, Reading, Rows, Source, with_rows};
 use crate::keep::{Keep, Lent, fit};
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
@@ -44,7 +44,7 @@ where
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let classes = self.source.classes();
-        for_activation_and_classes!(self.cotangent.request().activation, classes, self.claim::<L, GROUP>(lanes));
+        for_activation_and_classes!(self.cotangent.request().part(0).activation, classes, self.claim::<L, GROUP>(lanes));
     }
 }
 
@@ -56,6 +56,7 @@ where
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
         let by_voxels = takes_voxels_apart::<L, A>(classes);
+        let reading = if by_voxels { Reading::Voxels } else { Reading::Planes };
         let mut scratch = Lent::<Scratch<R>>::of_thread();
         let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
         self.source.fit(stage);
@@ -63,9 +64,9 @@ where
         fit(e, 2 * classes, Row::default());
         let (mut r, mut channels) = (Row([R::ZERO; BLOCK]), Row([0; BLOCK]));
         for tile in self.tiles.claims() {
-            let row = self.cotangent.row(tile.sample);
+            let (row, labels) = (self.cotangent.row(tile.sample), self.source.is_labels());
             slopes.clear();
-            slopes.extend((0..classes).map(|class| Slope::new(self.cotangent, self.upstream, row, class)));
+            slopes.extend((0..classes).map(|class| Slope::new(self.cotangent, self.upstream, row, class, 0, labels)));
             let slopes = &slopes[..classes];
             // A group without a gradient has none where its logits are NaN either.
             let silent = slopes.iter().all(|slope| slope.is_zero());
@@ -76,7 +77,7 @@ where
                     let span = run.span(next);
                     // Labels were looked at before; one that is no class does not count.
                     let bad = &mut FirstBad::default();
-                    let block = self.source.block_of(lanes, stage, &run, next, bad, by_voxels);
+                    let block = self.source.block_of(lanes, stage, &run, next, bad, reading);
                     if block.counted == 0 || silent {
                         // SAFETY: the tile is this thread's alone, so are its voxels.
                         let mut target = unsafe { self.sink.blocks::<R, R>(out, &span, 1, by_voxels) };

@@ -13,15 +13,29 @@ pub(super) struct Slope<R> {
     pub(super) outside: R,
 }
 
+/// Rounded once. A finite one stays so small that the mean over the classes is finite too.
+pub(super) fn rounded<R: Real>(slope: f64) -> R {
+    let greatest = R::GREATEST_SLOPE;
+    R::from_f64(if slope.is_finite() { slope.clamp(-greatest, greatest) } else { slope })
+}
+
 impl<R: Real> Slope<R> {
-    /// Rounded once. A finite one stays so small that the mean over the classes is finite too.
-    pub(super) fn new(cotangent: &Cotangent, upstream: &[f64], row: usize, class: usize) -> Self {
-        let factor = cotangent.upstream(row, upstream);
-        let outside = cotangent.get(row, class, Sum::Prediction);
-        let inside = outside + cotangent.get(row, class, Sum::Intersection);
-        let greatest = R::GREATEST_SLOPE;
-        let [inside, outside] = [factor * inside, factor * outside]
-            .map(|slope| R::from_f64(if slope.is_finite() { slope.clamp(-greatest, greatest) } else { slope }));
+    /// That of a part of the request. `labels`: the slope by the difference |p − g| is −1 where the voxel belongs to the class and
+    /// 1 elsewhere, as it is of labels and probabilities from 0 to 1.
+    pub(super) fn new(
+        cotangent: &Cotangent,
+        upstream: &[f64],
+        row: usize,
+        class: usize,
+        part: usize,
+        labels: bool,
+    ) -> Self {
+        let factor = cotangent.upstream(row, class, upstream);
+        let by = |sum| cotangent.get(row, class, part, sum);
+        let by_difference = if labels { by(Sum::Difference) } else { 0.0 };
+        let outside = by(Sum::Prediction) + by_difference;
+        let inside = by(Sum::Prediction) + by(Sum::Intersection) - by_difference;
+        let [inside, outside] = [inside, outside].map(|slope| rounded(factor * slope));
         Self { inside, outside }
     }
 

@@ -1,19 +1,19 @@
 //! Step 1: the sums over the voxels.
 
 use std::marker::PhantomData;
-use std::mem;
 use std::sync::Mutex;
 
-use dice_core::{Activation, NonFinite, Request, Statistics, Sum, accumulator};
+use dice_core::{Activation, NonFinite, Request};
 
 use super::activate::{Activate, Ahead, Probabilities, for_activation_and_classes, softmax, takes_voxels_apart};
 use super::blocks::{PlainBlocks, UseBlock};
+use super::sample::{Found, SampleTable};
 use super::scratch::Scratch;
 use super::sums::{ClassSums, F32_BLOCKS, TileSums};
 use super::truth::Truth;
 use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Element;
-use crate::gather::{self, BYTE_CLASSES, Bad, ByteLabels, Channels, FirstBad, NotFinite, Rows, Source, with_rows};
+use crate::gather::{self, ByteLabels, Channels, FirstBad, NotFinite, Reading, Rows, Source, with_rows};
 use crate::keep::{Keep, Lent, fit};
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
@@ -24,18 +24,10 @@ use crate::tile::Tiles;
 pub(crate) struct StatisticsPass<'a, 't, R> {
     pub(crate) source: &'a Source<'a>,
     pub(crate) tiles: &'a Tiles,
-    pub(crate) request: Request,
+    pub(crate) request: &'a Request,
     pub(crate) non_finite: NonFinite,
     pub(crate) found: &'a Mutex<Found<'t>>,
     pub(crate) real: PhantomData<R>,
-}
-
-/// What the threads of a statistics pass find together.
-#[derive(Debug)]
-pub(crate) struct Found<'t> {
-    pub(crate) statistics: &'t mut Statistics,
-    pub(crate) bad: FirstBad<Bad>,
-    pub(crate) not_finite: NotFinite,
 }
 
 impl<R: Real + Element> Kernel for StatisticsPass<'_, '_, R>
@@ -48,7 +40,7 @@ where
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let classes = self.source.classes();
-        for_activation_and_classes!(self.request.activation, classes, self.claim::<L, GROUP>(lanes));
+        for_activation_and_classes!(self.request.part(0).activation, classes, self.claim::<L, GROUP>(lanes));
     }
 }
 
@@ -60,7 +52,7 @@ where
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
-        let by_voxels = takes_voxels_apart::<L, A>(classes);
+        let reading = if takes_voxels_apart::<L, A>(classes) { Reading::Voxels } else { Reading::Planes };
         let mut scratch = Lent::<Scratch<R>>::of_thread();
         let Scratch { stage, e, sums, table, .. } = &mut *scratch;
         self.source.fit(stage);
@@ -74,10 +66,10 @@ where
             sums.clear(classes);
             let (mut spans, mut blocks) = (tile.spans(), 0);
             while let Some(run) = self.source.run(lanes, &mut spans, F32_BLOCKS - blocks % F32_BLOCKS) {
-                count_labels(lanes, run.labels, self.source.first(), sums, classes);
+                sums.counts.add_blocks(lanes, run.labels, self.source.first());
                 let mut next = 0;
                 while next < run.len() {
-                    let block = self.source.block_of(lanes, stage, &run, next, &mut bad, by_voxels);
+                    let block = self.source.block_of(lanes, stage, &run, next, &mut bad, reading);
                     next += 1;
                     if block.counted == 0 {
                         continue;
@@ -86,7 +78,7 @@ where
                         (gather::Truth::Labels(Channels::Bytes(labels)), _) => {
                             next += labels.blocks.len() - 1;
                             if run.labels.is_empty() {
-                                count_labels(lanes, labels.blocks, self.source.first(), sums, classes);
+                                sums.counts.add_blocks(lanes, labels.blocks, self.source.first());
                             }
                             let room = &mut e[..];
                             with_rows!(block.logits, R, logits => {
@@ -95,11 +87,8 @@ where
                             });
                         }
                         (gather::Truth::Labels(Channels::Row(channels)), None) => {
-                            sums.count += BLOCK;
+                            sums.counts.add_row(channels);
                             let sums = &mut sums.classes[..classes];
-                            for &channel in &channels.0 {
-                                sums[channel as usize].count += 1;
-                            }
                             let e = &mut e[..classes];
                             with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP, CLASSES>(lanes, rows, e, &mut r));
                             add_labels::<L, R>(lanes, Probabilities { e, r: &r }, channels, sums, None);
@@ -127,37 +116,12 @@ where
                 }
             }
             sums.widen(lanes, classes);
-            let finite = of_sample.add(sums);
+            let finite = of_sample.add(&tile, sums.valid(), |class, _, sum| sums.of(class, sum));
             if !finite && self.non_finite == NonFinite::Error {
-                not_finite.merge(self.source.find_not_finite(lanes, &tile, self.request.activation));
+                not_finite.merge(self.source.find_not_finite(lanes, &tile, self.request.part(0).activation));
             }
         }
-        of_sample.publish(self.found);
-        let mut found = self.found.lock().expect("no thread panics while it holds the table");
-        found.bad.merge(bad);
-        found.not_finite.merge(not_finite);
-    }
-}
-
-/// Counts the voxels of each class in blocks of labels in which every voxel counts alike. Classes that are no bytes have none.
-#[inline(always)]
-fn count_labels<L: Lanes>(lanes: L, blocks: &[[u8; BLOCK]], first: i32, sums: &mut TileSums<L::R>, classes: usize) {
-    let voxels = blocks.len() * BLOCK;
-    sums.count += voxels;
-    let mut others = voxels as u64;
-    // With as many channels as classes, what is of no other class is of the first.
-    let counted = usize::from(first == 0);
-    for (class, sums) in sums.classes[..classes.min(BYTE_CLASSES)].iter_mut().enumerate().skip(counted) {
-        let mut tally = lanes.tally();
-        for labels in blocks {
-            tally = lanes.count(tally, lanes.equal_bytes(lanes.load_block(labels), (class as i32 + first) as u8));
-        }
-        let count = lanes.total(tally);
-        sums.count += count;
-        others -= count;
-    }
-    if first == 0 {
-        sums.classes[0].count += others;
+        of_sample.finish(self.found, bad, not_finite);
     }
 }
 
@@ -281,66 +245,5 @@ fn add_weighted<L: Lanes>(
         sums.prediction.add(lanes, prediction);
         sums.intersection.add(lanes, intersection);
         sums.target.add(lanes, target);
-    }
-}
-
-/// The sums of one sample, as far as this thread has them.
-struct SampleTable<'s> {
-    sample: usize,
-    table: &'s mut Statistics,
-    /// Whether anything was added since the table was last published.
-    used: bool,
-}
-
-impl<'s> SampleTable<'s> {
-    fn new(table: &'s mut Statistics, classes: usize, request: Request) -> Self {
-        table.reset(1, classes, request);
-        Self { sample: 0, table, used: false }
-    }
-
-    /// Makes the table that of `sample`, publishing what it holds of another one.
-    #[inline]
-    fn turn_to(&mut self, sample: usize, found: &Mutex<Found<'_>>) {
-        if self.sample != sample {
-            self.publish(found);
-            self.sample = sample;
-        }
-    }
-
-    /// Adds the sums of a tile; false if one of them is not finite.
-    #[inline(never)]
-    fn add<R: Real>(&mut self, sums: &TileSums<R>) -> bool {
-        self.used = true;
-        let request = self.table.request();
-        let words = self.table.sample_mut(0);
-        accumulator::add(&mut words[0], sums.count as f64 + sums.valid.total());
-        let mut finite = true;
-        for (class, sums) in sums.classes.iter().enumerate() {
-            let count = sums.count as f64;
-            for (sum, value) in [
-                (Sum::Target, count + sums.target.total()),
-                (Sum::Prediction, sums.prediction.total()),
-                (Sum::Intersection, sums.intersection.total()),
-            ] {
-                finite &= value.is_finite();
-                if let Some(place) = request.sums.position(sum) {
-                    accumulator::add(&mut words[1 + class * request.sums.len() + place], value);
-                }
-            }
-        }
-        finite
-    }
-
-    /// Adds the table to the shared one and clears it.
-    fn publish(&mut self, found: &Mutex<Found<'_>>) {
-        if !mem::take(&mut self.used) {
-            return;
-        }
-        let mut found = found.lock().expect("no thread panics while it holds the table");
-        let into = found.statistics.sample_mut(self.sample);
-        for (into, from) in into.iter_mut().zip(self.table.sample_mut(0)) {
-            accumulator::merge(into, from);
-            *from = Default::default();
-        }
     }
 }

@@ -3,7 +3,10 @@
 //! A lane adds at most 16 blocks in f32 before it is added to an f64 sum, so that adding the same number over and over, the
 //! worst case for rounding, loses less than 4e-7 of it.
 
-use crate::block::LANES;
+use dice_core::Sum;
+
+use crate::block::{BLOCK, LANES, Row};
+use crate::gather::BYTE_CLASSES;
 use crate::keep::fit;
 use crate::lanes::Lanes;
 use crate::real::Real;
@@ -49,15 +52,69 @@ impl<R: Real> LaneSum<R> {
     }
 }
 
+/// How many voxels of a tile belong to each class, of blocks of labels in which every voxel counts alike.
+#[derive(Debug, Default)]
+pub(super) struct LabelCounts {
+    voxels: u64,
+    classes: Vec<u64>,
+}
+
+impl LabelCounts {
+    /// Zeros for `classes` classes.
+    pub(super) fn clear(&mut self, classes: usize) {
+        fit(&mut self.classes, classes, 0);
+        self.classes.fill(0);
+        self.voxels = 0;
+    }
+
+    pub(super) fn voxels(&self) -> f64 {
+        self.voxels as f64
+    }
+
+    pub(super) fn of(&self, class: usize) -> f64 {
+        self.classes[class] as f64
+    }
+
+    /// Adds blocks of bytes; `first` is the label of channel 0. Classes that are no bytes have none.
+    #[inline(always)]
+    pub(super) fn add_blocks<L: Lanes>(&mut self, lanes: L, blocks: &[[u8; BLOCK]], first: i32) {
+        let voxels = (blocks.len() * BLOCK) as u64;
+        self.voxels += voxels;
+        let mut others = voxels;
+        // With as many channels as classes, what is of no other class is of the first.
+        let counted = usize::from(first == 0);
+        let bytes = self.classes.len().min(BYTE_CLASSES);
+        for (class, total) in self.classes[..bytes].iter_mut().enumerate().skip(counted) {
+            let mut tally = lanes.tally();
+            for labels in blocks {
+                tally = lanes.count(tally, lanes.equal_bytes(lanes.load_block(labels), (class as i32 + first) as u8));
+            }
+            let count = lanes.total(tally);
+            *total += count;
+            others -= count;
+        }
+        if first == 0 {
+            self.classes[0] += others;
+        }
+    }
+
+    /// Adds a block of channels, of which none is −1.
+    #[inline(always)]
+    pub(super) fn add_row(&mut self, channels: &Row<i32>) {
+        self.voxels += BLOCK as u64;
+        for &channel in &channels.0 {
+            self.classes[channel as usize] += 1;
+        }
+    }
+}
+
 /// The sums of one class over a tile.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct ClassSums<R> {
     pub(super) prediction: LaneSum<R>,
     pub(super) intersection: LaneSum<R>,
-    /// Of blocks that are weighted or dense.
+    /// Of blocks that are weighted or dense; all others are counted.
     pub(super) target: LaneSum<R>,
-    /// The voxels of all other blocks.
-    pub(super) count: u64,
 }
 
 /// The sums of a tile.
@@ -67,17 +124,36 @@ pub(super) struct TileSums<R> {
     /// The weights of the blocks that have some.
     pub(super) valid: LaneSum<R>,
     /// The voxels of all other blocks.
-    pub(super) count: usize,
+    pub(super) counts: LabelCounts,
     /// Whether a block is weighted or dense. If none is, `valid` and the targets are counts alone.
     pub(super) weighted: bool,
 }
 
 impl<R: Real> TileSums<R> {
+    /// Σ m.
+    pub(super) fn valid(&self) -> f64 {
+        self.counts.voxels() + self.valid.total()
+    }
+
+    /// One of the sums that this tile has, or that follow from them for labels and probabilities from 0 to 1.
+    pub(super) fn of(&self, class: usize, sum: Sum) -> f64 {
+        let ClassSums { prediction, intersection, target } = &self.classes[class];
+        let target = self.counts.of(class) + target.total();
+        match sum {
+            Sum::Target | Sum::TargetSquares | Sum::TargetOnes => target,
+            Sum::Prediction => prediction.total(),
+            Sum::Intersection => intersection.total(),
+            Sum::Difference => prediction.total() + target - 2.0 * intersection.total(),
+            _ => unreachable!("a plain pass takes the overlap alone"),
+        }
+    }
+
     /// Zeros for `classes` classes.
     pub(super) fn clear(&mut self, classes: usize) {
         fit(&mut self.classes, classes, ClassSums::default());
         self.classes.iter_mut().for_each(|class| *class = ClassSums::default());
-        (self.valid, self.count, self.weighted) = (LaneSum::default(), 0, false);
+        self.counts.clear(classes);
+        (self.valid, self.weighted) = (LaneSum::default(), false);
     }
 
     #[inline(always)]

@@ -12,6 +12,12 @@ pub(super) trait Truth<R: Real>: Copy {
     /// x · g.
     fn part<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F;
 
+    /// x · g, and 0 where g is 0 whatever x is.
+    fn selected<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F;
+
+    /// x · (1 − g), and 0 where g is 1 whatever x is.
+    fn selected_rest<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F;
+
     /// ∂L/∂p of a class: between the slope where g = 0 and that where g = 1.
     fn slope<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, slope: Slope<R>) -> L::F;
 }
@@ -50,6 +56,16 @@ impl<R: Real, T: Labels> Truth<R> for T {
     }
 
     #[inline(always)]
+    fn selected<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F {
+        self.part(lanes, class, vector, x)
+    }
+
+    #[inline(always)]
+    fn selected_rest<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F {
+        lanes.select(self.are(lanes, class, vector), lanes.splat(R::ZERO), x)
+    }
+
+    #[inline(always)]
     fn slope<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, slope: Slope<R>) -> L::F {
         lanes.select(self.are(lanes, class, vector), lanes.splat(slope.inside), lanes.splat(slope.outside))
     }
@@ -63,9 +79,27 @@ impl<R: Real + Element> Truth<R> for Rows<'_, R> {
     }
 
     #[inline(always)]
+    fn selected<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F {
+        times(lanes, self.load(lanes, class, vector), x)
+    }
+
+    #[inline(always)]
+    fn selected_rest<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F {
+        times(lanes, lanes.sub(lanes.splat(R::ONE), self.load(lanes, class, vector)), x)
+    }
+
+    #[inline(always)]
     fn slope<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, slope: Slope<R>) -> L::F {
         let g = self.load(lanes, class, vector);
         let rest = lanes.mul(lanes.sub(lanes.splat(R::ONE), g), lanes.splat(slope.outside));
         lanes.fma(g, lanes.splat(slope.inside), rest)
     }
+}
+
+/// part · x, and 0 where the part is 0. One that is NaN stays.
+#[inline(always)]
+fn times<L: Lanes>(lanes: L, part: L::F, x: L::F) -> L::F {
+    let zero = lanes.splat(L::R::ZERO);
+    let is_some = lanes.gt(zero, lanes.neg_abs(part));
+    lanes.select(is_some, lanes.mul(part, x), part)
 }
