@@ -11,17 +11,22 @@
 mod activate;
 mod blocks;
 mod confusion;
+mod each;
 mod exp;
 mod labels;
+mod ln;
 mod pairs;
+mod power;
 mod pullback;
 mod statistics;
 mod truth;
 
 pub(crate) use confusion::{Counts, FoundConfusion, LogitConfusionPass, MapConfusionPass};
-pub use exp::{exp_nonpositive, exp_nonpositive_f64};
+pub use exp::{exp_m1_nonpositive, exp_m1_nonpositive_f64, exp_nonpositive, exp_nonpositive_f64};
 pub(crate) use labels::LabelCheck;
+pub use ln::{ln_1p_unit, ln_1p_unit_f64, ln_positive, ln_positive_f64};
 pub(crate) use pairs::Pairs;
+pub use power::{pow_unit, pow_unit_f64};
 pub(crate) use pullback::{PullbackPass, Slope};
 pub(crate) use statistics::{Found, StatisticsPass, TileSums};
 
