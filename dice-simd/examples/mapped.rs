@@ -61,9 +61,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         (0..voxels).step_by(length).map(|start| start..(start + length).min(voxels)).collect();
 
     let started = Instant::now();
-    let mut statistics = Statistics::new(1, CLASSES, loss.request());
+    let mut statistics = Statistics::new(1, CLASSES, &loss.request());
     for (i, range) in ranges.iter().enumerate() {
-        statistics.merge(&engine.statistics_range(&logits, &problem, loss.request(), range.clone())?)?;
+        statistics.merge(&engine.statistics_range(&logits, &problem, &loss.request(), range.clone())?)?;
         logits_map.give_back(range, voxels, size_of::<f16>(), CLASSES)?;
         labels_map.give_back(range, voxels, 1, 1)?;
         progress("statistics", i + 1, ranges.len());
@@ -91,7 +91,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let peak = peak_memory()?;
 
     if check {
-        let whole = engine.statistics(&logits, &problem, loss.request())?;
+        let whole = engine.statistics(&logits, &problem, &loss.request())?;
         assert_eq!(whole, statistics, "ranges merge to the bits of the whole");
         let mut gradient = vec![f16::ZERO; voxels * CLASSES];
         let mut view = ViewMut::channels_first(&mut gradient, &shape)?;

@@ -106,7 +106,7 @@ impl<X: Executor> Engine<X> {
     /// Step 1: the sums that `request` asks for, over all voxels of `logits` `[N, C, spatial…]`.
     ///
     /// # Errors
-    /// Those of [`Problem::check`]; [`Error::LabelOutOfRange`] or [`Error::Weight`] (the first); and if asked for
+    /// Those of [`Problem::check`] and [`Request::check`]; [`Error::LabelOutOfRange`] or [`Error::Weight`] (the first); and if asked for
     /// [`Error::NonFiniteTarget`] or [`Error::NonFiniteLogit`] (the first).
     pub fn statistics<T: Float>(
         &self,
@@ -160,6 +160,7 @@ impl<X: Executor> Engine<X> {
     ) -> Result<(), Error> {
         let layout = *logits.layout();
         let checked = problem.check(&layout)?;
+        request.check(layout.channels(), matches!(problem.target, Target::Labels(_)))?;
         let tiles = self.tiles(&layout, problem, voxels)?;
         let source = Source::new(logits, checked);
         statistics.reset(layout.samples(), layout.channels(), request);
@@ -263,6 +264,7 @@ impl<X: Executor> Engine<X> {
         let layout = *logits.layout();
         let checked = problem.check(&layout)?;
         cotangent.check(layout.samples(), layout.channels(), upstream)?;
+        cotangent.request().check(layout.channels(), matches!(problem.target, Target::Labels(_)))?;
         let source = Source::new(logits, checked);
         if !problem.labels_checked && can_be_wrong(&checked) {
             let tiles = self.tiles(&layout, problem, voxels.clone())?;
@@ -304,8 +306,10 @@ impl<X: Executor> Engine<X> {
         loss: &dyn LossHead,
         workspace: &mut Workspace,
     ) -> Result<(), Error> {
-        let Workspace { statistics, evaluation } = workspace;
-        self.statistics_into(logits, problem, &loss.request(), 0..logits.layout().voxels(), statistics)?;
+        let Workspace { request, statistics, evaluation } = workspace;
+        request.clear();
+        loss.require(request);
+        self.statistics_into(logits, problem, request, 0..logits.layout().voxels(), statistics)?;
         let _mode = DefaultFloatMode::install();
         loss.evaluate_into(statistics, evaluation)
     }

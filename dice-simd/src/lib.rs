@@ -51,7 +51,10 @@ pub use executor::Executor;
 pub use executor::Rayon;
 pub use executor::Serial;
 pub use isa::{Isa, UnavailableIsa, UnknownIsa, max_isa, set_max_isa};
-pub use kernel::{exp_nonpositive, exp_nonpositive_f64};
+pub use kernel::{
+    exp_m1_nonpositive, exp_m1_nonpositive_f64, exp_nonpositive, exp_nonpositive_f64, ln_1p_unit, ln_1p_unit_f64,
+    ln_positive, ln_positive_f64, pow_unit, pow_unit_f64,
+};
 pub use lanes::DefaultFloatMode;
 pub use passes::{Arithmetic, Float};
 pub use tile::TILE_VOXELS;

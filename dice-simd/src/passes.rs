@@ -8,7 +8,10 @@ use dice_core::half::{bf16, f16};
 use crate::dispatch::Dispatch;
 use crate::element::Output;
 use crate::isa::Isa;
-use crate::kernel::{LabelCheck, LogitConfusionPass, MapConfusionPass, PullbackPass, StatisticsPass};
+use crate::kernel::{
+    Composed, LabelCheck, LogitConfusionPass, MapConfusionPass, PullbackPass, StatisticsPass, is_plain_cotangent,
+    is_plain_request,
+};
 
 /// The passes over logits, in one kind of arithmetic: each takes tiles until none is left.
 pub(crate) trait Passes: Dispatch + Output {
@@ -21,10 +24,18 @@ macro_rules! passes {
     ($($real:ty),*) => {$(
         impl Passes for $real {
             fn claim_statistics(isa: Isa, pass: StatisticsPass<'_, '_, Self>) {
-                Self::dispatch(isa, pass);
+                if is_plain_request(pass.request, pass.source.is_labels()) {
+                    Self::dispatch(isa, pass);
+                } else {
+                    Self::dispatch(isa, Composed(pass));
+                }
             }
             fn claim_pullback(isa: Isa, pass: PullbackPass<'_, Self>) {
-                Self::dispatch(isa, pass);
+                if is_plain_cotangent(pass.cotangent, pass.source.is_labels()) {
+                    Self::dispatch(isa, pass);
+                } else {
+                    Self::dispatch(isa, Composed(pass));
+                }
             }
             fn claim_confusion(isa: Isa, pass: LogitConfusionPass<'_, '_, Self>) {
                 Self::dispatch(isa, pass);

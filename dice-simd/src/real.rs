@@ -3,7 +3,8 @@
 use std::fmt::Debug;
 use std::ops::{Add, Div, Mul, Sub};
 
-/// A type to compute in, with the constants of its exponential function (see `kernel::exp`).
+/// A type to compute in, with the constants of its exponential function (see `kernel::exp`) and of its logarithm (see
+/// `kernel::ln`).
 pub(crate) trait Real:
     Copy
     + Default
@@ -19,7 +20,10 @@ pub(crate) trait Real:
 {
     const ZERO: Self;
     const ONE: Self;
+    const HALF: Self;
     const NEG_INFINITY: Self;
+    /// The least normal number.
+    const MIN_POSITIVE: Self;
     /// Whether the kernels of 2 and 4 classes are compiled apart.
     const HAS_CLASS_BUCKETS: bool;
     /// Whether half-precision predictions are computed with in this type.
@@ -37,6 +41,15 @@ pub(crate) trait Real:
     const STEP: [Self; 2];
     /// q of exp(r) = 1 + r + r² q(r), of the least relative error on |r| ≤ half a step; highest power first.
     const POLYNOMIAL: &'static [Self];
+    /// The same, of the least relative error of exp(r) − 1.
+    const LESS_ONE_POLYNOMIAL: &'static [Self];
+
+    /// ln 2,
+    const LN_2: Self;
+    /// and that per unit of the exponent as [`split`](Self::split) has it.
+    const LN_2_PER_UNIT: Self;
+    /// q of ln(1 + f) = f + f² q(f), of the least relative error on −1/4 ≤ f ≤ 1/2; highest power first.
+    const LN_POLYNOMIAL: &'static [Self];
 
     fn from_u8(x: u8) -> Self;
     fn from_f32(x: f32) -> Self;
@@ -48,6 +61,9 @@ pub(crate) trait Real:
     fn neg_abs(self) -> Self;
     /// 2^(n / steps) of the n ≥ −K · steps that [`MAGIC`](Self::MAGIC) left in the low bits; +0 in the lowest octave.
     fn power(self) -> Self;
+    /// The exponent n and the mantissa m of a normal number 2^n · m > 0, both exact: 3/4 ≤ m < 3/2, and n in units of the last
+    /// place of 1, as it stands in the bits. Of NaN and infinity, some numbers.
+    fn split(self) -> [Self; 2];
 }
 
 /// Steps per octave in f32: as many powers as a register of AVX2 holds.
@@ -66,10 +82,18 @@ pub(crate) const UNIT_F64: f64 = 8_388_608.0;
 #[cfg(target_arch = "x86_64")]
 pub(crate) const LEAST_F32: f32 = 12_582_912.0 + STEPS_F32 as f32;
 
+/// 3/4, the least mantissa of [`Real::split`], in bits, and the bits of a sign and an exponent.
+pub(crate) const LEAST_MANTISSA_F32: u32 = 0x3f40_0000;
+pub(crate) const EXPONENTS_F32: u32 = 0xff80_0000;
+pub(crate) const LEAST_MANTISSA_F64: u64 = 0x3fe8_0000_0000_0000;
+pub(crate) const EXPONENTS_F64: u64 = 0xfff0_0000_0000_0000;
+
 impl Real for f32 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    const HALF: Self = 0.5;
     const NEG_INFINITY: Self = Self::NEG_INFINITY;
+    const MIN_POSITIVE: Self = Self::MIN_POSITIVE;
     const HAS_CLASS_BUCKETS: bool = true;
     const WIDENS_HALVES: bool = true;
     const GREATEST_SLOPE: f64 = 1e30;
@@ -81,6 +105,23 @@ impl Real for f32 {
     const STEP: [Self; 2] = [std::f32::consts::LN_2 / STEPS_F32 as Self, 0.0];
     /// Minimax: error 2.6e-8.
     const POLYNOMIAL: &'static [Self] = &[0.166_669_8, 0.500_064_55];
+    /// Minimax: error 5.3e-9.
+    const LESS_ONE_POLYNOMIAL: &'static [Self] = &[4.166_577_4e-2, 1.666_796_2e-1, 0.5];
+
+    const LN_2: Self = std::f32::consts::LN_2;
+    const LN_2_PER_UNIT: Self = std::f32::consts::LN_2 * Self::EPSILON;
+    /// By Remez exchange: error 5.4e-9 after rounding.
+    const LN_POLYNOMIAL: &'static [Self] = &[
+        -4.508_281_5e-2,
+        1.046_831_46e-1,
+        -1.316_553_8e-1,
+        1.447_878_33e-1,
+        -1.664_683_97e-1,
+        1.999_078_84e-1,
+        -2.500_011_03e-1,
+        3.333_345_06e-1,
+        -5.0e-1,
+    ];
 
     #[inline(always)]
     fn from_u8(x: u8) -> Self {
@@ -111,12 +152,20 @@ impl Real for f32 {
         let n = self.to_bits();
         POWERS_F32[n as usize % STEPS_F32] * UNIT_F32 * Self::from_bits((n << TO_EXPONENT_F32) & EXPONENT_F32)
     }
+    #[inline(always)]
+    fn split(self) -> [Self; 2] {
+        let bits = self.to_bits();
+        let exponent = bits.wrapping_sub(LEAST_MANTISSA_F32) & EXPONENTS_F32;
+        [exponent.cast_signed() as Self, Self::from_bits(bits.wrapping_sub(exponent))]
+    }
 }
 
 impl Real for f64 {
     const ZERO: Self = 0.0;
     const ONE: Self = 1.0;
+    const HALF: Self = 0.5;
     const NEG_INFINITY: Self = Self::NEG_INFINITY;
+    const MIN_POSITIVE: Self = Self::MIN_POSITIVE;
     const HAS_CLASS_BUCKETS: bool = false;
     const WIDENS_HALVES: bool = false;
     const GREATEST_SLOPE: f64 = 1e250;
@@ -140,6 +189,34 @@ impl Real for f64 {
         4.166_666_666_652_972_5e-2,
         1.666_666_666_666_641e-1,
         5.000_000_000_000_011e-1,
+    ];
+    /// Error 5.1e-17.
+    const LESS_ONE_POLYNOMIAL: &'static [Self] = Self::POLYNOMIAL;
+
+    const LN_2: Self = std::f64::consts::LN_2;
+    const LN_2_PER_UNIT: Self = std::f64::consts::LN_2 * Self::EPSILON;
+    /// By Remez exchange: error 1.0e-17 after rounding.
+    const LN_POLYNOMIAL: &'static [Self] = &[
+        8.057_088_298_176_614_1e-3,
+        -2.935_450_696_025_500_6e-2,
+        5.074_406_304_349_519_3e-2,
+        -5.977_190_376_658_099_4e-2,
+        6.087_188_142_224_836_4e-2,
+        -6.249_182_673_715_303_3e-2,
+        6.642_308_943_956_938_5e-2,
+        -7.138_423_317_088_214_7e-2,
+        7.693_477_836_296_056e-2,
+        -8.333_731_587_338_713_6e-2,
+        9.090_889_760_793_312_3e-2,
+        -9.999_983_787_199_290_3e-2,
+        1.111_111_079_669_494_9e-1,
+        -1.250_000_034_903_124_8e-1,
+        1.428_571_430_135_338_3e-1,
+        -1.666_666_666_276_315_5e-1,
+        1.999_999_999_981_685_6e-1,
+        -2.500_000_000_001_957_3e-1,
+        3.333_333_333_333_394_2e-1,
+        -4.999_999_999_999_997_2e-1,
     ];
 
     #[inline(always)]
@@ -169,5 +246,11 @@ impl Real for f64 {
     #[inline(always)]
     fn power(self) -> Self {
         UNIT_F64 * Self::from_bits(self.to_bits() << 52)
+    }
+    #[inline(always)]
+    fn split(self) -> [Self; 2] {
+        let bits = self.to_bits();
+        let exponent = bits.wrapping_sub(LEAST_MANTISSA_F64) & EXPONENTS_F64;
+        [exponent.cast_signed() as Self, Self::from_bits(bits.wrapping_sub(exponent))]
     }
 }

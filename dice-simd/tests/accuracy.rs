@@ -60,7 +60,7 @@ struct Exact {
 
 impl Exact {
     /// The table of the whole volume: each distinct voxel's numbers times how often it occurs, a product rounded by 1e-16.
-    fn statistics(&self, request: Request) -> Statistics {
+    fn statistics(&self, request: &Request) -> Statistics {
         let classes = self.palette[0].logits.len();
         let mut statistics = Statistics::new(1, classes, request);
         let words = statistics.sample_mut(0);
@@ -88,7 +88,7 @@ fn losses() -> Vec<GeneralizedDice> {
 /// The loss of each preset within the promise.
 fn check(level: &Level, what: &'static str, volume: Repetition) {
     let (scene, exact) = volume.scene();
-    let request = Request::overlap(Activation::Softmax);
+    let request = &Request::overlap(Activation::Softmax);
     let found = scene.statistics(&level.engine(), request).unwrap();
     let expected = exact.statistics(request);
     for loss in losses() {

@@ -46,7 +46,7 @@ fn check_statistics(level: &Level, scene: &Scene, activation: Activation) {
         Activation::Softmax if scene.classes() > 2 => tolerance.sum,
         _ => tolerance.sum_of_two,
     };
-    let request = Request::overlap(activation);
+    let request = &Request::overlap(activation);
     let found = scene.statistics(&level.engine(), request).unwrap();
     let expected = scene.expected_statistics(request);
     let scales = match activation {
@@ -89,8 +89,8 @@ fn check_gradient(level: &Level, scene: &Scene, cotangent: &Cotangent, upstream:
     for sample in 0..scene.samples() {
         let row = cotangent.row(sample);
         let slope = |class| {
-            let outside = cotangent.get(row, class, Sum::Prediction);
-            let inside = outside + cotangent.get(row, class, Sum::Intersection);
+            let outside = cotangent.get(row, class, 0, Sum::Prediction);
+            let inside = outside + cotangent.get(row, class, 0, Sum::Intersection);
             outside.abs().max(inside.abs())
         };
         let greatest = (0..scene.classes()).map(slope).fold(0.0, f64::max) * cotangent.upstream(row, upstream).abs();
@@ -109,7 +109,7 @@ fn check_gradient(level: &Level, scene: &Scene, cotangent: &Cotangent, upstream:
 /// Sums, loss and gradient of a scene.
 fn check(level: &Level, scene: &Scene, loss: &GeneralizedDice) {
     check_statistics(level, scene, loss.activation);
-    let expected = loss.evaluate(&scene.expected_statistics(loss.request())).unwrap();
+    let expected = loss.evaluate(&scene.expected_statistics(&loss.request())).unwrap();
     let (found, _) = scene.value_and_grad(&level.engine(), loss).unwrap();
     assert_eq!(found.values.len(), expected.values.len());
     for (found, expected) in found.values.iter().zip(&expected.values) {
@@ -329,7 +329,7 @@ fn upstream_gradients(level: &Level) {
         for grouping in [Grouping::PerSample, Grouping::Batch] {
             for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None] {
                 let loss = GeneralizedDice { grouping, reduction, ..default_with(activation) };
-                let cotangent = loss.evaluate(&scene.expected_statistics(loss.request())).unwrap().cotangent;
+                let cotangent = loss.evaluate(&scene.expected_statistics(&loss.request())).unwrap().cotangent;
                 for upstream in [1.0, -1.0, 0.0, 65_536.0, 1e-6] {
                     check_gradient(level, &scene, &cotangent, &[upstream]);
                 }
@@ -421,7 +421,7 @@ fn anything(level: &Level) {
         let scene = plan.scene();
         let loss = GeneralizedDice { activation: plan.activation, ..GeneralizedDice::PRESETS[plan.preset].1() };
         check(level, &scene, &loss);
-        let cotangent = loss.evaluate(&scene.expected_statistics(loss.request())).unwrap().cotangent;
+        let cotangent = loss.evaluate(&scene.expected_statistics(&loss.request())).unwrap().cotangent;
         check_gradient(level, &scene, &cotangent, &[plan.upstream]);
     });
 }

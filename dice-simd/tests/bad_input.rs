@@ -13,7 +13,9 @@ use dice_core::{
 use dice_simd::{Engine, Executor, Isa, TILE_VOXELS, UnavailableIsa};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::Softmax, Activation::Sigmoid, Activation::None];
-const SOFTMAX: Request = Request { activation: Activation::Softmax, sums: dice_core::Sums::OVERLAP };
+fn softmax() -> Request {
+    Request::overlap(Activation::Softmax)
+}
 
 fn with(activation: Activation) -> GeneralizedDice {
     GeneralizedDice { activation, reduction: Reduction::None, ..GeneralizedDice::default() }
@@ -46,7 +48,7 @@ fn demand_label_error<X: Executor>(scene: &Scene, engine: &Engine<X>, error: &Er
     assert_eq!(scene.statistics(engine, SOFTMAX).unwrap_err(), *error);
     assert_eq!(engine.value(&scene.logits.view(), &scene.problem(), &loss).unwrap_err(), *error);
     assert_eq!(scene.value_and_grad(engine, &loss).unwrap_err(), *error, "the usual call");
-    let cotangent = Cotangent::new(SOFTMAX, 1, scene.classes(), 1);
+    let cotangent = Cotangent::new(&softmax(), 1, scene.classes(), 1);
     assert_eq!(scene.pullback(engine, &cotangent, &[1.0]).unwrap_err(), *error, "a pullback on its own");
 }
 
@@ -115,7 +117,7 @@ fn labels_outside_a_range(level: &Level) {
     let of = |index, label| Error::LabelOutOfRange { index, label, classes: 3 };
     assert_eq!(part(0..101).unwrap_err(), of(30_100, 8));
     assert_eq!(part(0..30_000).unwrap_err(), of(20_000, 9));
-    let cotangent = Cotangent::new(SOFTMAX, 1, 3, 1);
+    let cotangent = Cotangent::new(&softmax(), 1, 3, 1);
     let mut gradient = vec![7.0_f32; 2 * 3 * 30_000];
     let mut view = ViewMut::channels_first(&mut gradient, &[2, 3, 30_000]).unwrap();
     assert!(engine.pullback_range(&logits, &problem, &cotangent, &[1.0], 101..20_000, &mut view).is_ok());
@@ -145,7 +147,7 @@ per_level!(unchecked_labels);
 fn shapes_that_do_not_fit(level: &Level) {
     let engine = level.engine();
     let scene = Scene::plain(5, &[2, 3, 4, 5]);
-    let (logits, cotangent) = (scene.logits.view(), Cotangent::new(SOFTMAX, 1, 3, 1));
+    let (logits, cotangent) = (scene.logits.view(), Cotangent::new(&softmax(), 1, 3, 1));
     let loss = with(Activation::Softmax);
     let labels = [0_u8; 1000];
     let expected = Dims::new(&[2, 3, 4, 5]);
@@ -179,16 +181,16 @@ fn cotangents_that_do_not_fit(level: &Level) {
     let scene = Scene::plain(6, &[3, 3, 50]);
     let pullback = |cotangent: Cotangent, upstream: &[f64]| scene.pullback(&engine, &cotangent, upstream);
     let mismatch = |what, expected, found| Error::StatisticsMismatch { what, expected, found };
-    let error = pullback(Cotangent::new(SOFTMAX, 1, 4, 1), &[1.0]).unwrap_err();
+    let error = pullback(Cotangent::new(&softmax(), 1, 4, 1), &[1.0]).unwrap_err();
     assert_eq!(error, mismatch("classes of the cotangent", 3, 4));
-    let error = pullback(Cotangent::new(SOFTMAX, 2, 3, 1), &[1.0]).unwrap_err();
+    let error = pullback(Cotangent::new(&softmax(), 2, 3, 1), &[1.0]).unwrap_err();
     assert_eq!(error, mismatch("rows of the cotangent", 3, 2));
     for upstream in [&[][..], &[1.0; 2], &[1.0; 4]] {
-        let error = pullback(Cotangent::new(SOFTMAX, 3, 3, 3), upstream).unwrap_err();
+        let error = pullback(Cotangent::new(&softmax(), 3, 3, 3), upstream).unwrap_err();
         assert_eq!(error, Error::Length { what: "upstream gradient", expected: 3, found: upstream.len() });
     }
     for upstream in [&[1.0][..], &[1.0; 3]] {
-        assert!(pullback(Cotangent::new(SOFTMAX, 3, 3, 3), upstream).is_ok());
+        assert!(pullback(Cotangent::new(&softmax(), 3, 3, 3), upstream).is_ok());
     }
     let statistics = scene.statistics(&engine, SOFTMAX).unwrap();
     assert!(with(Activation::Sigmoid).evaluate(&statistics).is_err(), "a table of another activation");
@@ -199,7 +201,7 @@ fn ranges_outside_a_sample(level: &Level) {
     let engine = level.engine();
     let scene = Scene::plain(7, &[2, 2, 100]);
     let (logits, problem) = (scene.logits.view(), scene.problem());
-    let cotangent = Cotangent::new(SOFTMAX, 1, 2, 1);
+    let cotangent = Cotangent::new(&softmax(), 1, 2, 1);
     #[expect(clippy::reversed_empty_ranges, reason = "that is what is tested")]
     let ranges = [0..101, 101..102, 60..50, usize::MAX - 1..usize::MAX, 0..usize::MAX];
     for range in ranges {
@@ -226,7 +228,7 @@ fn zero_classes(level: &Level) {
     let error = Error::ZeroClasses { shape: Dims::new(&[2, 0, 5]) };
     assert_eq!(engine.statistics(&logits, &problem, SOFTMAX).unwrap_err(), error);
     let mut gradient = ViewMut::<f32>::channels_first(&mut [], &[2, 0, 5]).unwrap();
-    let cotangent = Cotangent::new(SOFTMAX, 1, 0, 1);
+    let cotangent = Cotangent::new(&softmax(), 1, 0, 1);
     assert_eq!(engine.pullback(&logits, &problem, &cotangent, &[1.0], &mut gradient).unwrap_err(), error);
     assert_eq!(engine.value_and_grad(&logits, &problem, &with(Activation::Softmax), &mut gradient).unwrap_err(), error);
 }
@@ -246,8 +248,8 @@ fn nothing_at_all(level: &Level) {
         for (_, make) in GeneralizedDice::PRESETS {
             for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None] {
                 let loss = GeneralizedDice { reduction, ..make() };
-                let statistics = scene.statistics(&level.engine(), loss.request()).unwrap();
-                assert_eq!(statistics, Statistics::new(shape[0], shape[1], loss.request()));
+                let statistics = scene.statistics(&level.engine(), &loss.request()).unwrap();
+                assert_eq!(statistics, Statistics::new(shape[0], shape[1], &loss.request()));
                 let (evaluation, gradient) = scene.value_and_grad(&level.engine(), &loss).unwrap();
                 assert_eq!(evaluation.values, loss.evaluate(&statistics).unwrap().values);
                 assert!(evaluation.values.iter().all(|value| value.is_finite()), "{loss:?} {shape:?}");
@@ -292,7 +294,7 @@ fn non_finite_logits_propagate(level: &Level) {
                     (Grouping::Batch, Reduction::Mean),
                 ] {
                     let loss = GeneralizedDice { grouping, reduction, ..with(activation) };
-                    let expected = loss.evaluate(&scene.expected_statistics(loss.request())).unwrap();
+                    let expected = loss.evaluate(&scene.expected_statistics(&loss.request())).unwrap();
                     let expected_gradient = scene.expected_gradient(&expected.cotangent, &[1.0]);
                     let (found, gradient) = scene.value_and_grad(&level.engine(), &loss).unwrap();
                     let context = format!("{activation:?} {z} among {classes} classes, {grouping:?}, {reduction:?}");
@@ -360,9 +362,9 @@ fn non_finite_logits_as_an_error(level: &Level) {
             let scene = scene.moved([place, scene.labels.place.clone(), scene.gradient.clone()]);
             let (logits, loss) = (scene.logits.view(), with(activation));
             let problem = Problem { non_finite: NonFinite::Error, ..scene.problem() };
-            let expected = reference::statistics(&logits, &problem, loss.request());
-            let serial = level.engine().statistics(&logits, &problem, loss.request());
-            let threads = level.engine_on(Threads(3)).statistics(&logits, &problem, loss.request());
+            let expected = reference::statistics(&logits, &problem, &loss.request());
+            let serial = level.engine().statistics(&logits, &problem, &loss.request());
+            let threads = level.engine_on(Threads(3)).statistics(&logits, &problem, &loss.request());
             let index = |result: &Result<Statistics, Error>| match result {
                 Ok(_) => None,
                 Err(Error::NonFiniteLogit { index, value }) => Some((*index, (*value as f32).is_nan(), *value > 0.0)),
@@ -410,8 +412,8 @@ fn ignored_voxels_hold_anything(level: &Level) {
             let expected = clean.bits(&level.engine(), &loss);
             scene.bits(&level.engine(), &loss).demand(&expected, &format_args!("{activation:?} of {classes}"));
             let problem = Problem { non_finite: NonFinite::Error, ..scene.problem() };
-            assert!(level.engine().statistics(&scene.logits.view(), &problem, loss.request()).is_ok());
-            let cotangent = loss.evaluate(&clean.expected_statistics(loss.request())).unwrap().cotangent;
+            assert!(level.engine().statistics(&scene.logits.view(), &problem, &loss.request()).is_ok());
+            let cotangent = loss.evaluate(&clean.expected_statistics(&loss.request())).unwrap().cotangent;
             for upstream in [1.0, -1.0, f64::INFINITY, f64::NAN] {
                 let gradient = scene.pullback(&level.engine(), &cotangent, &[upstream]).unwrap();
                 for (at, g) in gradient.iter().enumerate() {
@@ -439,9 +441,9 @@ fn huge_finite_logits(level: &Level) {
                     let (evaluation, gradient) = scene.value_and_grad(&level.engine(), &loss).unwrap();
                     assert!(evaluation.value().is_finite(), "{name} on {activation:?}: {}", evaluation.value());
                     assert!(gradient.iter().all(|g| g.is_finite()), "{name} on {activation:?}");
-                    let statistics = scene.statistics(&level.engine(), loss.request()).unwrap();
+                    let statistics = scene.statistics(&level.engine(), &loss.request()).unwrap();
                     for class in 0..classes {
-                        assert!(statistics.sum(Group::All, class, Sum::Prediction).unwrap().is_finite());
+                        assert!(statistics.sum(Group::All, class, 0, Sum::Prediction).unwrap().is_finite());
                     }
                 }
             }

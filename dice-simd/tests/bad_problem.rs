@@ -12,7 +12,9 @@ use dice_core::{
 };
 use dice_simd::Gradient;
 
-const SOFTMAX: Request = Request { activation: Activation::Softmax, sums: dice_core::Sums::OVERLAP };
+fn softmax() -> Request {
+    Request::overlap(Activation::Softmax)
+}
 
 fn loss() -> GeneralizedDice {
     GeneralizedDice { reduction: Reduction::None, ..GeneralizedDice::default() }
@@ -42,7 +44,7 @@ fn demand<T: Number>(level: &Level, inputs: &Inputs<T>, problem: &Problem<'_>, e
     assert_eq!(engine.statistics(&logits, problem, SOFTMAX).unwrap_err(), *error, "statistics");
     assert_eq!(engine.value(&logits, problem, &loss).unwrap_err(), *error, "value");
     assert_eq!(reference::statistics(&logits, problem, SOFTMAX).unwrap_err(), *error, "reference");
-    let cotangent = Cotangent::new(SOFTMAX, 1, inputs.classes(), 1);
+    let cotangent = Cotangent::new(&softmax(), 1, inputs.classes(), 1);
     let mut data = vec![T::of(7.0); inputs.gradient.len];
     let place = &inputs.gradient;
     let found = engine.value_and_grad(&logits, problem, &loss, &mut place.view_mut(&mut data)).map(drop);

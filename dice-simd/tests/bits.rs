@@ -302,7 +302,7 @@ fn streamed_gradients(level: &Level) {
         let label = |random: &mut Random| if random.once_in(200) { 50 } else { random.below(classes) as u8 };
         let small = Scene::new(&mut Random(3), &[1, classes, PERIOD], |r| r.within(-3.0, 3.0), label).ignoring(50);
         let loss = loss(Activation::Softmax);
-        let cotangent = loss.evaluate(&small.expected_statistics(loss.request())).unwrap().cotangent;
+        let cotangent = loss.evaluate(&small.expected_statistics(&loss.request())).unwrap().cotangent;
         let expected = canonical_bits(&small.pullback(&oracle(level.isa), &cotangent, &[1.0]).unwrap());
         let shape = [1, classes, voxels];
         let place = if is_last { Placed::channels_last(&shape) } else { Placed::channels_first(&shape) };
@@ -349,7 +349,7 @@ fn parts_of_statistics(level: &Level) {
         let logit = |random: &mut Random| random.within(0.0, 1.0);
         let scene = Scene::new(&mut Random(5), &[2, 4, voxels], logit, label).ignoring(50);
         let (logits, problem) = (scene.logits.view(), scene.problem());
-        let request = Request::overlap(activation);
+        let request = &Request::overlap(activation);
         let whole = oracle(level.isa).statistics(&logits, &problem, request).unwrap();
         let merged = |cuts: &[usize], random: &mut Random| {
             let engine = level.engine();
@@ -392,7 +392,7 @@ per_level!(parts_of_statistics);
 fn all_reduced_words(level: &Level) {
     let scene = large_scene(3);
     let (logits, problem) = (scene.logits.view(), scene.problem());
-    let request = Request::overlap(Activation::Softmax);
+    let request = &Request::overlap(Activation::Softmax);
     let engine = level.engine();
     let whole = engine.statistics(&logits, &problem, request).unwrap();
     let mut sum = Statistics::new(2, 3, request);
@@ -421,7 +421,7 @@ fn parts_of_gradients(level: &Level) {
         let scene = Scene { gradient, ..scene };
         let loss = loss(activation);
         let (logits, problem) = (scene.logits.view(), scene.problem());
-        let cotangent = loss.evaluate(&scene.expected_statistics(loss.request())).unwrap().cotangent;
+        let cotangent = loss.evaluate(&scene.expected_statistics(&loss.request())).unwrap().cotangent;
         let upstream = [0.75, -3.0];
         let whole = scene.pullback(&oracle(level.isa), &cotangent, &upstream).unwrap();
         let mut random = Random(8);
@@ -463,7 +463,7 @@ fn usual_call(level: &Level) {
                 GeneralizedDice { grouping, reduction, absent: AbsentClass::MaxFinite, ..loss(Activation::Softmax) };
             let engine = level.engine();
             let (evaluation, gradient) = scene.value_and_grad(&engine, &loss).unwrap();
-            let statistics = engine.statistics(&logits, &problem, loss.request()).unwrap();
+            let statistics = engine.statistics(&logits, &problem, &loss.request()).unwrap();
             let in_steps = loss.evaluate(&statistics).unwrap();
             assert_eq!(evaluation, in_steps);
             assert_eq!(engine.value(&logits, &problem, &loss).unwrap(), in_steps);
@@ -526,7 +526,7 @@ fn portable_agrees_within_its_bound() {
                 let loss = loss(activation);
                 let (portable, exact) = (level.engine(), Engine::serial().with_isa(Isa::Scalar).unwrap());
                 let [found, expected] =
-                    [&portable, &exact].map(|engine| scene.statistics(engine, loss.request()).unwrap());
+                    [&portable, &exact].map(|engine| scene.statistics(engine, &loss.request()).unwrap());
                 for sample in (0..2).map(Group::Sample) {
                     assert_eq!(found.valid_weight(sample), expected.valid_weight(sample));
                     for class in 0..classes {

@@ -252,7 +252,7 @@ fn slabs(level: &Level) {
         };
         let whole = Inputs { truth, offset, ..labels };
         let loss = loss(Activation::Softmax);
-        let request = loss.request();
+        let request = &loss.request();
         let expected = whole.bits::<T, _>(&oracle(level.isa), &loss);
         let (logits, problem) = (whole.logits.view(), whole.problem());
         let statistics = oracle(level.isa).statistics(&logits, &problem, request).unwrap();
@@ -341,7 +341,7 @@ fn samples_alone(level: &Level) {
         let shape = [4, 3, rounds(9000, 300)];
         let inputs = labelled::<T>(7, &shape);
         let loss = GeneralizedDice { grouping, reduction, ..loss(Activation::Softmax) };
-        let request = loss.request();
+        let request = &loss.request();
         let (logits, problem, engine) = (inputs.logits.view(), inputs.problem(), level.engine());
         let whole = oracle(level.isa).statistics(&logits, &problem, request).unwrap();
         let cotangent = loss.evaluate(&whole).unwrap().cotangent;
@@ -423,7 +423,7 @@ fn streamed_gradients(level: &Level) {
         let small = labelled::<T>(9, &shape);
         let small = Inputs { mask: None, weights: None, sample_weights: None, ..small };
         let loss = loss(Activation::Softmax);
-        let statistics = oracle(level.isa).statistics(&small.logits.view(), &small.problem(), loss.request()).unwrap();
+        let statistics = oracle(level.isa).statistics(&small.logits.view(), &small.problem(), &loss.request()).unwrap();
         let cotangent = loss.evaluate(&statistics).unwrap().cotangent;
         let expected = small.bits::<G, _>(&oracle(level.isa), &loss).gradient;
 

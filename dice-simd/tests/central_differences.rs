@@ -66,7 +66,7 @@ fn every_target_and_weight(level: &Level) {
                     let context = format!("{activation:?}, {target}, {weights}, {classes} classes");
 
                     let statistics =
-                        engine.statistics(&inputs.logits.view(), &inputs.problem(), loss.request()).unwrap();
+                        engine.statistics(&inputs.logits.view(), &inputs.problem(), &loss.request()).unwrap();
                     let evaluation = loss.evaluate(&statistics).unwrap();
                     let mut gradient = vec![f64::NAN; inputs.logits.data.len()];
                     let mut view = ViewMut::channels_first(&mut gradient, inputs.shape()).unwrap();

@@ -195,14 +195,14 @@ fn probabilities(level: &Level) {
             for size in [0.01, 1.0, 10.0, 50.0] {
                 let mut random = Random(classes as u64);
                 let scene = Scene::new(&mut random, &[samples, classes, 1], |r| r.within(-size, size), |_| 0);
-                let request = Request::overlap(activation);
+                let request = &Request::overlap(activation);
                 let found = scene.statistics(&level.engine(), request).unwrap();
                 let expected = scene.expected_statistics(request);
                 for sample in 0..samples {
                     let mut total = 0.0;
                     for class in 0..classes {
                         let p = |table: &dice_core::Statistics| {
-                            table.sum(Group::Sample(sample), class, Sum::Prediction).unwrap()
+                            table.sum(Group::Sample(sample), class, 0, Sum::Prediction).unwrap()
                         };
                         let (p, expected) = (p(&found), p(&expected));
                         assert!((0.0..=1.0).contains(&p), "a probability of {p}");

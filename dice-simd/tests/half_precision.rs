@@ -63,13 +63,13 @@ fn compare<T: Number<Arithmetic = f32>>(level: &Level, size: usize, upstream: f6
     let wide = |slab: std::ops::Range<usize>| -> Vec<f64> {
         (0..CLASSES).flat_map(|class| logits[class * voxels..][slab.clone()].iter().map(|&z| z.into())).collect()
     };
-    let mut exact = Statistics::new(1, CLASSES, loss.request());
+    let mut exact = Statistics::new(1, CLASSES, &loss.request());
     for slab in slabs() {
         let numbers = wide(slab.clone());
         let view = View::channels_first(&numbers, &[1, CLASSES, slab.len()]).unwrap();
         let map = View::label_map(&labels[slab.clone()], &[1, slab.len()]).unwrap();
         let problem = Problem { offset: slab.start, ..Problem::new(map) };
-        exact.merge(&engine.statistics(&view, &problem, loss.request()).unwrap()).unwrap();
+        exact.merge(&engine.statistics(&view, &problem, &loss.request()).unwrap()).unwrap();
     }
     let exact = loss.evaluate(&exact).unwrap();
 

@@ -112,7 +112,7 @@ fn check(level: &Level, run: impl Fn(&Scene, &Cotangent, Activation) -> (Bits, V
     for activation in [Activation::Softmax, Activation::Sigmoid, Activation::None] {
         let scene = scene();
         let loss = loss(activation);
-        let cotangent = loss.evaluate(&scene.expected_statistics(loss.request())).unwrap().cotangent;
+        let cotangent = loss.evaluate(&scene.expected_statistics(&loss.request())).unwrap().cotangent;
         let expected = outcome(&scene, level, dice_simd::Serial, &cotangent, activation);
         let subnormal = expected.1.iter().filter(|&&g| f32::from_bits(g).is_subnormal()).count();
         assert!(subnormal > 1000, "the scene has subnormal gradients");

@@ -260,7 +260,7 @@ fn check<T: Number, G: Number<Arithmetic = T::Arithmetic>>(
 
 /// Compares the table of the part, and returns the reference's of the whole.
 fn check_statistics<T: Number>(level: &Level, inputs: &Inputs<T>, plan: &Plan) -> Statistics {
-    let (logits, problem, request) = (inputs.logits.view(), inputs.problem(), plan.loss.request());
+    let (logits, problem, request) = (inputs.logits.view(), inputs.problem(), plan.&loss.request());
     let whole = reference::statistics(&logits, &problem, request).unwrap();
     let engine = level.engine();
     let (first, found, expected) = match &plan.part {
@@ -291,7 +291,7 @@ fn check_statistics<T: Number>(level: &Level, inputs: &Inputs<T>, plan: &Plan) -
         compare("valid weight", found.valid_weight(here).unwrap(), expected.valid_weight(there).unwrap());
         for class in 0..inputs.classes() {
             for sum in Sum::ALL {
-                let [a, b] = [(&found, here), (&expected, there)].map(|(it, group)| it.sum(group, class, sum).unwrap());
+                let [a, b] = [(&found, here), (&expected, there)].map(|(it, group)| it.sum(group, class, 0, sum).unwrap());
                 compare(&format!("{sum:?} of class {class} of sample {sample}"), a, b);
             }
         }
@@ -308,8 +308,8 @@ fn scales<T: Number>(inputs: &Inputs<T>, cotangent: &Cotangent, upstream: &[f64]
         let row = cotangent.row(sample);
         let slope = |class: usize| {
             let g = g[(sample * classes + class) * voxels + voxel];
-            let outside = cotangent.get(row, class, Sum::Prediction);
-            let inside = outside + cotangent.get(row, class, Sum::Intersection);
+            let outside = cotangent.get(row, class, 0, Sum::Prediction);
+            let inside = outside + cotangent.get(row, class, 0, Sum::Intersection);
             outside.abs() * (1.0 - g).abs() + inside.abs() * g.abs()
         };
         let greatest = (0..classes).map(slope).fold(0.0, f64::max) * cotangent.upstream(row, upstream).abs();

@@ -240,14 +240,14 @@ impl Bench<'_> {
             return Ok(());
         }
         let loss = GeneralizedDice { activation, ..GeneralizedDice::default() };
-        let cotangent = loss.evaluate(&self.engine.statistics(z, &problem, loss.request())?)?.cotangent;
+        let cotangent = loss.evaluate(&self.engine.statistics(z, &problem, &loss.request())?)?.cotangent;
         let checked = Problem { labels_checked: true, ..problem };
         let engine = self.engine;
         gradient.fill(T::from_f32(0.0));
         let times = medians(
             BUDGET,
             &mut [
-                &mut || _ = black_box(engine.statistics(z, &problem, loss.request()).expect("the problem is sound")),
+                &mut || _ = black_box(engine.statistics(z, &problem, &loss.request()).expect("the problem is sound")),
                 &mut || {
                     let mut view = view(gradient).expect("the gradient has the shape of the logits");
                     let output = if accumulate { Gradient::Accumulate(view) } else { Gradient::from(&mut view) };

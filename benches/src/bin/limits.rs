@@ -211,7 +211,7 @@ impl Bench {
         let few = 0..voxels.min(CHECKED);
         let statistics = |isa| {
             let engine = Engine::serial().with_isa(isa).expect("it is available");
-            engine.statistics_range(&z, &problem, loss.request(), few.clone())
+            engine.statistics_range(&z, &problem, &loss.request(), few.clone())
         };
         let expected = statistics(Isa::Scalar)?;
         for &isa in &isas {

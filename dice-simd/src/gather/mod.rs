@@ -266,7 +266,7 @@ impl<'a> Source<'a> {
         run: &Run<'s>,
         block: usize,
         bad: &mut FirstBad<Bad>,
-        by_voxels: bool,
+        reading: Reading,
     ) -> Block<'s, L::R> {
         let (span, mut blocks) = (run.span(block), &run.labels[block..]);
         if blocks.is_empty() {

@@ -1,9 +1,8 @@
-//! exp of numbers that are not positive.
+//! exp of numbers that are not positive, and exp − 1.
 
-use crate::block::LANES;
-use crate::dispatch::Dispatch;
+use super::each::{Elementary, each};
 use crate::isa::Isa;
-use crate::lanes::{Kernel, Lanes};
+use crate::lanes::Lanes;
 use crate::real::Real;
 
 /// exp(d) of each vector, for d ≤ 0: exactly 1 at 0, and +0 where d is below [`Real::LOWEST`] or nearly so.
@@ -11,7 +10,40 @@ use crate::real::Real;
 /// With s steps per octave, d = n ln 2 / s + r with an integer n in −K s..=0 and |r| ≤ ln 2 / 2 s, and
 /// exp(d) = 2^(n / s) · (1 + u), u = r + r² q(r). NaN gives NaN.
 #[inline(always)]
-pub(crate) fn exp<L: Lanes, const GROUP: usize>(lanes: L, mut d: [L::F; GROUP]) -> [L::F; GROUP] {
+pub(crate) fn exp<L: Lanes, const GROUP: usize>(lanes: L, d: [L::F; GROUP]) -> [L::F; GROUP] {
+    let Parts { r, q, shifted } = parts(lanes, d, L::R::POLYNOMIAL);
+    let mut exponentials = r;
+    for j in 0..GROUP {
+        let u = lanes.fma(lanes.mul(r[j], r[j]), q[j], r[j]);
+        exponentials[j] = lanes.scale(u, shifted[j]);
+    }
+    exponentials
+}
+
+/// exp(d), and exp(d) − 1 with a small relative error, however small d is; +0 and −1 where [`exp`] is +0.
+///
+/// It takes the same way with a polynomial that is as good for u as for 1 + u: in f32 a term more, so that the bits of exp(d)
+/// are not those of [`exp`].
+#[inline(always)]
+pub(crate) fn exp_and_less_one<L: Lanes, const GROUP: usize>(lanes: L, d: [L::F; GROUP]) -> [[L::F; GROUP]; 2] {
+    let Parts { r, q, shifted } = parts(lanes, d, L::R::LESS_ONE_POLYNOMIAL);
+    let mut results = [r; 2];
+    for j in 0..GROUP {
+        let u = lanes.fma(lanes.mul(r[j], r[j]), q[j], r[j]);
+        [results[0][j], results[1][j]] = lanes.scale_and_less_one(u, shifted[j]);
+    }
+    results
+}
+
+/// What [`exp`] makes of its argument: r, q(r), and n as [`Real::MAGIC`] leaves it.
+struct Parts<F, const GROUP: usize> {
+    r: [F; GROUP],
+    q: [F; GROUP],
+    shifted: [F; GROUP],
+}
+
+#[inline(always)]
+fn parts<L: Lanes, const GROUP: usize>(lanes: L, mut d: [L::F; GROUP], polynomial: &[L::R]) -> Parts<L::F, GROUP> {
     let zero = [lanes.splat(L::R::ZERO); GROUP];
     let (mut shifted, mut q) = (zero, zero);
     let [step, rest_of_step] = L::R::STEP;
@@ -28,19 +60,35 @@ pub(crate) fn exp<L: Lanes, const GROUP: usize>(lanes: L, mut d: [L::F; GROUP]) 
         if rest_of_step > L::R::ZERO {
             d[j] = lanes.fma(n, lanes.splat(L::R::ZERO - rest_of_step), d[j]);
         }
-        q[j] = lanes.splat(L::R::POLYNOMIAL[0]);
+        q[j] = lanes.splat(polynomial[0]);
     }
-    for &coefficient in &L::R::POLYNOMIAL[1..] {
+    for &coefficient in &polynomial[1..] {
         for j in 0..GROUP {
             q[j] = lanes.pin(lanes.fma(q[j], d[j], lanes.splat(coefficient)));
         }
     }
-    let mut exponentials = zero;
-    for j in 0..GROUP {
-        let u = lanes.fma(lanes.mul(d[j], d[j]), q[j], d[j]);
-        exponentials[j] = lanes.scale(u, shifted[j]);
+    Parts { r: d, q, shifted }
+}
+
+struct Exp;
+
+impl<R: Real> Elementary<R> for Exp {
+    #[inline(always)]
+    fn of<L: Lanes<R = R>>(&self, lanes: L, d: L::F) -> L::F {
+        let [exponential] = exp(lanes, [d]);
+        exponential
     }
-    exponentials
+}
+
+/// One of the two results.
+struct ExpAndLessOne<const RESULT: usize>;
+
+impl<R: Real, const RESULT: usize> Elementary<R> for ExpAndLessOne<RESULT> {
+    #[inline(always)]
+    fn of<L: Lanes<R = R>>(&self, lanes: L, d: L::F) -> L::F {
+        let [result] = exp_and_less_one(lanes, [d])[RESULT];
+        result
+    }
 }
 
 /// exp of each number of `d`, all ≤ 0 or NaN, as the f32 kernels compute it on `isa`: within 1.2 ULP on [−1, 0],
@@ -49,8 +97,7 @@ pub(crate) fn exp<L: Lanes, const GROUP: usize>(lanes: L, mut d: [L::F; GROUP]) 
 /// # Panics
 /// If the slices differ in length, or this CPU does not have `isa`.
 pub fn exp_nonpositive(isa: Isa, d: &[f32], result: &mut [f32]) {
-    assert_eq!(d.len(), result.len(), "one result per number");
-    f32::dispatch(isa, ExpPass { d, result });
+    each(isa, Exp, d, result);
 }
 
 /// As [`exp_nonpositive`], as the f64 kernels compute it: within 1 ULP on [−1, 0], within 1.1 ULP down to −692.79, and +0
@@ -59,31 +106,23 @@ pub fn exp_nonpositive(isa: Isa, d: &[f32], result: &mut [f32]) {
 /// # Panics
 /// As [`exp_nonpositive`].
 pub fn exp_nonpositive_f64(isa: Isa, d: &[f64], result: &mut [f64]) {
-    assert_eq!(d.len(), result.len(), "one result per number");
-    f64::dispatch(isa, ExpPass { d, result });
+    each(isa, Exp, d, result);
 }
 
-struct ExpPass<'a, R> {
-    d: &'a [R],
-    result: &'a mut [R],
+/// exp and exp − 1 of each number of `d`, all ≤ 0 or NaN, as the f32 kernels compute them together: TODO
+///
+/// # Panics
+/// As [`exp_nonpositive`].
+pub fn exp_m1_nonpositive(isa: Isa, d: &[f32], exponential: &mut [f32], less_one: &mut [f32]) {
+    each(isa, ExpAndLessOne::<0>, d, exponential);
+    each(isa, ExpAndLessOne::<1>, d, less_one);
 }
 
-impl<R: Real> Kernel for ExpPass<'_, R> {
-    type R = R;
-    type Output = ();
-
-    #[inline(always)]
-    fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
-        let (whole, rest) = self.d.as_chunks::<LANES>();
-        let (whole_result, rest_result) = self.result.as_chunks_mut::<LANES>();
-        for (d, result) in whole.iter().zip(whole_result) {
-            let [exponential] = exp(lanes, [lanes.load(d)]);
-            lanes.store(result, exponential);
-        }
-        let mut padded = [R::ZERO; LANES];
-        padded[..rest.len()].copy_from_slice(rest);
-        let [exponential] = exp(lanes, [lanes.load(&padded)]);
-        lanes.store(&mut padded, exponential);
-        rest_result.copy_from_slice(&padded[..rest.len()]);
-    }
+/// As [`exp_m1_nonpositive`], as the f64 kernels compute them: TODO
+///
+/// # Panics
+/// As [`exp_nonpositive`].
+pub fn exp_m1_nonpositive_f64(isa: Isa, d: &[f64], exponential: &mut [f64], less_one: &mut [f64]) {
+    each(isa, ExpAndLessOne::<0>, d, exponential);
+    each(isa, ExpAndLessOne::<1>, d, less_one);
 }

@@ -12,7 +12,10 @@ use pulp::x86::V3;
 
 use super::{Kernel, Lanes, OnLanes, apart_by_element, each, together_by_element};
 use crate::block::{BLOCK, LANES, LINE};
-use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
+use crate::real::{
+    EXPONENT_F32, EXPONENTS_F32, EXPONENTS_F64, LEAST_MANTISSA_F32, LEAST_MANTISSA_F64, POWERS_F32, TO_EXPONENT_F32,
+    UNIT_F32, UNIT_F64,
+};
 
 /// The AVX2 level; the token proves that the CPU has it, and [`new`](Self::new) that it has F16C.
 #[derive(Debug, Clone, Copy)]
@@ -294,15 +297,25 @@ impl Lanes for Avx2<f32> {
     }
 
     #[inline(always)]
-    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+    fn power(self, shifted: Self::F) -> Self::F {
         let (avx, avx2) = (self.0.avx, self.0.avx2);
         let exponent = avx._mm256_set1_epi32(EXPONENT_F32 as i32);
-        let power = each!(R in 2 => {
+        each!(R in 2 => {
             let power = avx2._mm256_permutevar8x32_ps(cast(POWERS_F32.map(|power| power * UNIT_F32)), cast(shifted[R]));
             let bits = avx2._mm256_slli_epi32::<{ TO_EXPONENT_F32 as i32 }>(cast(shifted[R]));
             avx._mm256_mul_ps(power, cast(avx2._mm256_and_si256(bits, exponent)))
-        });
-        self.fma(power, u, power)
+        })
+    }
+    #[inline(always)]
+    fn split(self, x: Self::F) -> [Self::F; 2] {
+        let (avx, avx2) = (self.0.avx, self.0.avx2);
+        let least = avx._mm256_set1_epi32(LEAST_MANTISSA_F32.cast_signed());
+        let exponents = avx._mm256_set1_epi32(EXPONENTS_F32.cast_signed());
+        let exponent = each!(R in 2 => avx2._mm256_and_si256(avx2._mm256_sub_epi32(cast(x[R]), least), exponents));
+        [
+            each!(R in 2 => avx._mm256_cvtepi32_ps(exponent[R])),
+            each!(R in 2 => cast(avx2._mm256_sub_epi32(cast(x[R]), exponent[R]))),
+        ]
     }
 
     #[inline(always)]
@@ -463,10 +476,31 @@ impl Lanes for Avx2<f64> {
     }
 
     #[inline(always)]
-    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+    fn power(self, shifted: Self::F) -> Self::F {
         let power = each!(R in 4 => cast(self.0.avx2._mm256_slli_epi64::<52>(cast(shifted[R]))));
-        let power = self.mul(self.splat(UNIT_F64), power);
-        self.fma(power, u, power)
+        self.mul(self.splat(UNIT_F64), power)
+    }
+    #[inline(always)]
+    fn split(self, x: Self::F) -> [Self::F; 2] {
+        /// Keeps the exponent positive.
+        const BIAS: u64 = 1 << 62;
+        /// 2^104: its last place is the unit of the exponent.
+        const PLACES: f64 = 20_282_409_603_651_670_423_947_251_286_016.0;
+        let (avx, avx2) = (self.0.avx, self.0.avx2);
+        // There is no conversion of integers of 64 bits, so the exponent becomes the last places of a number.
+        let least = avx._mm256_set1_epi64x(LEAST_MANTISSA_F64.wrapping_sub(BIAS).cast_signed());
+        let exponents = avx._mm256_set1_epi64x(EXPONENTS_F64.cast_signed());
+        let places = avx._mm256_set1_epi64x(PLACES.to_bits().cast_signed());
+        let bias = avx._mm256_set1_epi64x(BIAS.cast_signed());
+        let biased = each!(R in 4 => avx2._mm256_sub_epi64(cast(x[R]), least));
+        let exponent = each!(R in 4 => {
+            cast(avx2._mm256_or_si256(avx2._mm256_srli_epi64::<52>(biased[R]), places))
+        });
+        let mantissa = each!(R in 4 => {
+            let exponent = avx2._mm256_sub_epi64(avx2._mm256_and_si256(biased[R], exponents), bias);
+            cast(avx2._mm256_sub_epi64(cast(x[R]), exponent))
+        });
+        [self.sub(exponent, self.splat(PLACES + BIAS as f64)), mantissa]
     }
 
     #[inline(always)]

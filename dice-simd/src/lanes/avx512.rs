@@ -13,7 +13,10 @@ use pulp::x86::V4;
 
 use super::{Choice, Kernel, Lanes, OnLanes, SortedPairs, apart_by_element, bits, each, together_by_element};
 use crate::block::{BLOCK, LANES, LINE};
-use crate::real::{LEAST_F32, POWERS_F32, Real, TO_EXPONENT_F32, UNIT_F64};
+use crate::real::{
+    EXPONENTS_F32, EXPONENTS_F64, LEAST_F32, LEAST_MANTISSA_F32, LEAST_MANTISSA_F64, POWERS_F32, Real, TO_EXPONENT_F32,
+    UNIT_F64,
+};
 
 /// The AVX-512 level; the token proves that the CPU has it.
 #[derive(Debug, Clone, Copy)]
@@ -337,13 +340,32 @@ impl Lanes for Avx512<f32> {
 
     const SCALES_ALL: bool = true;
     #[inline(always)]
+    fn power(self, shifted: Self::F) -> Self::F {
+        let (is_power, power) = self.powers(shifted[0]);
+        [self.0.avx512f._mm512_maskz_mov_ps(is_power, power)]
+    }
+    #[inline(always)]
     fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+        let (is_power, power) = self.powers(shifted[0]);
+        [self.0.avx512f._mm512_maskz_fmadd_ps(is_power, power, u[0], power)]
+    }
+    #[inline(always)]
+    fn scale_and_less_one(self, u: Self::F, shifted: Self::F) -> [Self::F; 2] {
         let avx512f = self.0.avx512f;
-        let bits = avx512f._mm512_slli_epi32::<{ TO_EXPONENT_F32 }>(cast(shifted[0]));
-        let power = cast(avx512f._mm512_permutexvar_epi32(cast(shifted[0]), cast(POWERS)));
-        let power = cast(avx512f._mm512_add_epi32(power, bits));
-        let is_power = avx512f._mm512_cmp_ps_mask::<_CMP_NLT_UQ>(shifted[0], avx512f._mm512_set1_ps(LEAST_F32));
-        [avx512f._mm512_maskz_fmadd_ps(is_power, power, u[0], power)]
+        let (is_power, power) = self.powers(shifted[0]);
+        let [less_one] = self.sub(self.power(shifted), self.splat(1.0));
+        [
+            [avx512f._mm512_maskz_fmadd_ps(is_power, power, u[0], power)],
+            [avx512f._mm512_mask3_fmadd_ps(power, u[0], less_one, is_power)],
+        ]
+    }
+    #[inline(always)]
+    fn split(self, x: Self::F) -> [Self::F; 2] {
+        let avx512f = self.0.avx512f;
+        let least = avx512f._mm512_set1_epi32(LEAST_MANTISSA_F32.cast_signed());
+        let exponents = avx512f._mm512_set1_epi32(EXPONENTS_F32.cast_signed());
+        let exponent = avx512f._mm512_and_si512(avx512f._mm512_sub_epi32(cast(x[0]), least), exponents);
+        [[avx512f._mm512_cvtepi32_ps(exponent)], [cast(avx512f._mm512_sub_epi32(cast(x[0]), exponent))]]
     }
 
     #[inline(always)]
@@ -476,6 +498,18 @@ impl Lanes for Avx512<f32> {
     }
 }
 
+impl Avx512<f32> {
+    /// Where n is not in the lowest octave, and 2^(n / steps) there.
+    #[inline(always)]
+    fn powers(self, shifted: __m512) -> (__mmask16, __m512) {
+        let avx512f = self.0.avx512f;
+        let bits = avx512f._mm512_slli_epi32::<{ TO_EXPONENT_F32 }>(cast(shifted));
+        let power = avx512f._mm512_permutexvar_epi32(cast(shifted), cast(POWERS));
+        let is_power = avx512f._mm512_cmp_ps_mask::<_CMP_NLT_UQ>(shifted, avx512f._mm512_set1_ps(LEAST_F32));
+        (is_power, cast(avx512f._mm512_add_epi32(power, bits)))
+    }
+}
+
 /// The masks of the low and the high eight lanes.
 fn halves(m: __mmask16) -> [u8; 2] {
     m.to_le_bytes()
@@ -488,10 +522,21 @@ impl Lanes for Avx512<f64> {
     }
 
     #[inline(always)]
-    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+    fn power(self, shifted: Self::F) -> Self::F {
         let power = each!(I in 2 => cast(self.0.avx512f._mm512_slli_epi64::<52>(cast(shifted[I]))));
-        let power = self.mul(self.splat(UNIT_F64), power);
-        self.fma(power, u, power)
+        self.mul(self.splat(UNIT_F64), power)
+    }
+    #[inline(always)]
+    fn split(self, x: Self::F) -> [Self::F; 2] {
+        let (avx512f, avx512dq) = (self.0.avx512f, self.0.avx512dq);
+        let least = avx512f._mm512_set1_epi64(LEAST_MANTISSA_F64.cast_signed());
+        let exponents = avx512f._mm512_set1_epi64(EXPONENTS_F64.cast_signed());
+        let exponent =
+            each!(I in 2 => avx512f._mm512_and_si512(avx512f._mm512_sub_epi64(cast(x[I]), least), exponents));
+        [
+            each!(I in 2 => avx512dq._mm512_cvtepi64_pd(exponent[I])),
+            each!(I in 2 => cast(avx512f._mm512_sub_epi64(cast(x[I]), exponent[I]))),
+        ]
     }
 
     #[inline(always)]

@@ -99,10 +99,24 @@ pub(crate) trait Lanes: Copy {
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
     /// −|a|.
     fn neg_abs(self, a: Self::F) -> Self::F;
-    /// (1 + u) · [`power`](Real::power).
-    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F;
-    /// Whether that is +0 wherever n is less, too, whatever u may be there.
+    /// See [`power`](Real::power).
+    fn power(self, shifted: Self::F) -> Self::F;
+    /// (1 + u) · [`power`](Self::power).
+    #[inline(always)]
+    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+        let power = self.power(shifted);
+        self.fma(power, u, power)
+    }
+    /// That, and that − 1: the 1 is taken from the power, which leaves small differences their last places.
+    #[inline(always)]
+    fn scale_and_less_one(self, u: Self::F, shifted: Self::F) -> [Self::F; 2] {
+        let power = self.power(shifted);
+        [self.fma(power, u, power), self.fma(power, u, self.sub(power, self.splat(Self::R::ONE)))]
+    }
+    /// Whether they are +0 and −1 wherever n is less, too, whatever u may be there.
     const SCALES_ALL: bool = false;
+    /// See [`split`](Real::split).
+    fn split(self, x: Self::F) -> [Self::F; 2];
 
     fn gt(self, a: Self::F, b: Self::F) -> Self::M;
     /// m ? a : b.

@@ -11,7 +11,10 @@ use pulp::cast;
 
 use super::{Kernel, Lanes, OnLanes, apart_by_element, bytes_as_arrays, each, together_by_element};
 use crate::block::{BLOCK, LANES};
-use crate::real::{EXPONENT_F32, POWERS_F32, TO_EXPONENT_F32, UNIT_F32, UNIT_F64};
+use crate::real::{
+    EXPONENT_F32, EXPONENTS_F32, EXPONENTS_F64, LEAST_MANTISSA_F32, LEAST_MANTISSA_F64, POWERS_F32, TO_EXPONENT_F32,
+    UNIT_F32, UNIT_F64,
+};
 
 /// The NEON level; the token proves that the CPU has it.
 #[derive(Debug, Clone, Copy)]
@@ -160,18 +163,27 @@ impl Lanes for Neon<f32> {
     }
 
     #[inline(always)]
-    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+    fn power(self, shifted: Self::F) -> Self::F {
         let neon = self.0.neon;
         let powers: uint8x16x2_t = cast(POWERS_F32.map(|power| power * UNIT_F32));
-        let power = each!(R in 4 => {
+        each!(R in 4 => {
             // The places of the four bytes of a power.
             let place = neon.vandq_u32(cast(shifted[R]), neon.vdupq_n_u32(POWERS_F32.len() as u32 - 1));
             let places = neon.vmlaq_u32(neon.vdupq_n_u32(0x0302_0100), place, neon.vdupq_n_u32(0x0404_0404));
             let power: float32x4_t = cast(neon.vqtbl2q_u8(powers, cast(places)));
             let bits = neon.vshlq_n_u32::<{ TO_EXPONENT_F32 as i32 }>(cast(shifted[R]));
             neon.vmulq_f32(power, cast(neon.vandq_u32(bits, neon.vdupq_n_u32(EXPONENT_F32))))
-        });
-        self.fma(power, u, power)
+        })
+    }
+    #[inline(always)]
+    fn split(self, x: Self::F) -> [Self::F; 2] {
+        let neon = self.0.neon;
+        let (least, exponents) = (neon.vdupq_n_u32(LEAST_MANTISSA_F32), neon.vdupq_n_u32(EXPONENTS_F32));
+        let exponent: [uint32x4_t; 4] = each!(R in 4 => neon.vandq_u32(neon.vsubq_u32(cast(x[R]), least), exponents));
+        [
+            each!(R in 4 => neon.vcvtq_f32_s32(cast(exponent[R]))),
+            each!(R in 4 => cast(neon.vsubq_u32(cast(x[R]), exponent[R]))),
+        ]
     }
 
     #[inline(always)]
@@ -315,10 +327,19 @@ impl Lanes for Neon<f64> {
     }
 
     #[inline(always)]
-    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
+    fn power(self, shifted: Self::F) -> Self::F {
         let power = each!(R in 8 => cast(self.0.neon.vshlq_n_u64::<52>(cast(shifted[R]))));
-        let power = self.mul(self.splat(UNIT_F64), power);
-        self.fma(power, u, power)
+        self.mul(self.splat(UNIT_F64), power)
+    }
+    #[inline(always)]
+    fn split(self, x: Self::F) -> [Self::F; 2] {
+        let neon = self.0.neon;
+        let (least, exponents) = (neon.vdupq_n_u64(LEAST_MANTISSA_F64), neon.vdupq_n_u64(EXPONENTS_F64));
+        let exponent: [uint64x2_t; 8] = each!(R in 8 => neon.vandq_u64(neon.vsubq_u64(cast(x[R]), least), exponents));
+        [
+            each!(R in 8 => neon.vcvtq_f64_s64(cast(exponent[R]))),
+            each!(R in 8 => cast(neon.vsubq_u64(cast(x[R]), exponent[R]))),
+        ]
     }
 
     #[inline(always)]

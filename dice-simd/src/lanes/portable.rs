@@ -84,9 +84,13 @@ macro_rules! portable_lanes {
                 a.map(|part| -part.abs())
             }
             #[inline(always)]
-            fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
-                let power = shifted.map(|part| <$vector>::from(part.to_array().map(Real::power)));
-                self.fma(power, u, power)
+            fn power(self, shifted: Self::F) -> Self::F {
+                shifted.map(|part| <$vector>::from(part.to_array().map(Real::power)))
+            }
+            #[inline(always)]
+            fn split(self, x: Self::F) -> [Self::F; 2] {
+                let parts = x.map(|part| part.to_array().map(Real::split));
+                from_fn(|i| parts.map(|part| <$vector>::from(part.map(|x| x[i]))))
             }
 
             #[inline(always)]

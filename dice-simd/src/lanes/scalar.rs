@@ -73,9 +73,13 @@ impl<R: Real> Lanes for Scalar<R> {
         from_fn(|i| a[i].neg_abs())
     }
     #[inline(always)]
-    fn scale(self, u: Self::F, shifted: Self::F) -> Self::F {
-        let power = shifted.map(R::power);
-        self.fma(power, u, power)
+    fn power(self, shifted: Self::F) -> Self::F {
+        shifted.map(R::power)
+    }
+    #[inline(always)]
+    fn split(self, x: Self::F) -> [Self::F; 2] {
+        let parts = x.map(R::split);
+        from_fn(|part| parts.map(|x| x[part]))
     }
 
     #[inline(always)]

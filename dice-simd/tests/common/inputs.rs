@@ -350,7 +350,7 @@ impl<T: Number> Inputs<T> {
         loss: &GeneralizedDice,
     ) -> AnyBits {
         let (logits, problem) = (self.logits.view(), self.problem());
-        let statistics = engine.statistics(&logits, &problem, loss.request()).unwrap();
+        let statistics = engine.statistics(&logits, &problem, &loss.request()).unwrap();
         let mut data = vec![G::of(-12_345.0); self.gradient.len];
         let mut view = self.gradient.view_mut(&mut data);
         let evaluation = engine.value_and_grad(&logits, &problem, loss, &mut view).unwrap();

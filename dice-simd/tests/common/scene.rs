@@ -221,11 +221,11 @@ impl Scene {
         Problem { ignore_index: self.ignored, ..Problem::new(self.labels.view()) }
     }
 
-    pub(crate) fn statistics<X: Executor>(&self, engine: &Engine<X>, request: Request) -> Result<Statistics, Error> {
+    pub(crate) fn statistics<X: Executor>(&self, engine: &Engine<X>, request: &Request) -> Result<Statistics, Error> {
         engine.statistics(&self.logits.view(), &self.problem(), request)
     }
 
-    pub(crate) fn expected_statistics(&self, request: Request) -> Statistics {
+    pub(crate) fn expected_statistics(&self, request: &Request) -> Statistics {
         reference::statistics(&self.logits.view(), &self.problem(), request).unwrap()
     }
 
@@ -275,7 +275,7 @@ impl Scene {
 
     /// The words of the statistics, the values and the gradient, to be compared bit for bit.
     pub(crate) fn bits<X: Executor>(&self, engine: &Engine<X>, loss: &GeneralizedDice) -> Bits {
-        let words = self.statistics(engine, loss.request()).unwrap().as_limbs().to_vec();
+        let words = self.statistics(engine, &loss.request()).unwrap().as_limbs().to_vec();
         let (evaluation, gradient) = self.value_and_grad(engine, loss).unwrap();
         Bits {
             words,

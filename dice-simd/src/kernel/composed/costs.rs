@@ -73,7 +73,8 @@ impl<R: Real, T: Labels> Kernel for ByCosts<'_, R, T> {
                     let of_class = lanes.splat(slopes[true_class * classes + class]);
                     slope = lanes.select(labels.are(lanes, true_class, j), of_class, slope);
                 }
-                lanes.store(u.vector_mut(j), lanes.add(lanes.load(u.vector(j)), slope));
+                let total = lanes.add(lanes.load(u.vector(j)), slope);
+                lanes.store(u.vector_mut(j), total);
             }
         }
     }

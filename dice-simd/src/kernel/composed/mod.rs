@@ -21,6 +21,8 @@ mod sums;
 mod target;
 mod through;
 
+/// A pass of any request, where the plain one is of the overlap under one activation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Composed<P>(pub(crate) P);
+
 pub(crate) use plan::{is_plain_cotangent, is_plain_request};
-pub(crate) use pullback::ComposedPullback;
-pub(crate) use statistics::ComposedStatistics;

@@ -2,11 +2,10 @@
 //!
 //! Each part adds its gradient to rows of the block, which are weighted and written when all parts have.
 
-use std::marker::PhantomData;
-
-use dice_core::{Cotangent, Sum};
+use dice_core::Sum;
 
 use super::costs::ByCosts;
+use super::Composed;
 use super::logarithms::{ByLogarithms, ByLogarithmsOfLabels};
 use super::part::{ActivatePart, Logs, PartRows, fit_rows};
 use super::plan::{Part, Truth, with_truth};
@@ -16,26 +15,13 @@ use super::slopes::ComposedSlopes;
 use super::through::ThroughActivation;
 use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::{Element, Output};
-use crate::gather::{self, BLOCKS_TOGETHER, FirstBad, Logits, Reading, Rows, Source};
+use crate::gather::{self, BLOCKS_TOGETHER, FirstBad, Logits, Reading, Rows};
 use crate::keep::{Keep, Lent};
+use crate::kernel::pullback::PullbackPass;
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
-use crate::scatter::Sink;
-use crate::tile::Tiles;
 
-/// A pullback over the tiles that a thread claims.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ComposedPullback<'a, R> {
-    pub(crate) source: &'a Source<'a>,
-    pub(crate) tiles: &'a Tiles,
-    pub(crate) cotangent: &'a Cotangent,
-    /// One number, or one per value of the loss.
-    pub(crate) upstream: &'a [f64],
-    pub(crate) sink: &'a Sink<'a>,
-    pub(crate) real: PhantomData<R>,
-}
-
-impl<R: Real + Output> Kernel for ComposedPullback<'_, R>
+impl<R: Real + Output> Kernel for Composed<PullbackPass<'_, R>>
 where
     ComposedScratch<R>: Keep,
 {
@@ -44,7 +30,7 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
-        let Self { source, tiles, cotangent, upstream, sink, .. } = self;
+        let PullbackPass { source, tiles, cotangent, upstream, sink, .. } = self.0;
         let (classes, labels, request) = (source.classes(), source.is_labels(), cotangent.request());
         let mut scratch = Lent::<ComposedScratch<R>>::of_thread();
         let ComposedScratch { stage, slopes, rows, numbers, sink: out, .. } = &mut *scratch;

@@ -1,10 +1,8 @@
 //! Step 1 for any request.
 
-use std::marker::PhantomData;
-use std::sync::Mutex;
+use dice_core::{Needs, NonFinite, Sum, Sums};
 
-use dice_core::{Needs, NonFinite, Request, Sum, Sums};
-
+use super::Composed;
 use super::costs::AddCosts;
 use super::logarithms::{AddLogarithms, AddLogarithmsOfLabels};
 use super::part::{ActivatePart, Logs, PartRows, fit_rows};
@@ -15,26 +13,15 @@ use super::sums::ComposedSums;
 use super::target::AddTarget;
 use crate::block::{BLOCK, Row};
 use crate::element::Element;
-use crate::gather::{self, FirstBad, Logits, NotFinite, Reading, Rows, Source};
+use crate::gather::{self, FirstBad, Logits, NotFinite, Reading, Rows};
 use crate::keep::{Keep, Lent};
-use crate::kernel::sample::{Found, SampleTable};
+use crate::kernel::sample::SampleTable;
+use crate::kernel::statistics::StatisticsPass;
 use crate::kernel::sums::{F32_BLOCKS, LaneSum};
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
-use crate::tile::Tiles;
 
-/// A statistics pass over the tiles that a thread claims.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ComposedStatistics<'a, 't, R> {
-    pub(crate) source: &'a Source<'a>,
-    pub(crate) tiles: &'a Tiles,
-    pub(crate) request: &'a Request,
-    pub(crate) non_finite: NonFinite,
-    pub(crate) found: &'a Mutex<Found<'t>>,
-    pub(crate) real: PhantomData<R>,
-}
-
-impl<R: Real + Element> Kernel for ComposedStatistics<'_, '_, R>
+impl<R: Real + Element> Kernel for Composed<StatisticsPass<'_, '_, R>>
 where
     ComposedScratch<R>: Keep,
 {
@@ -43,7 +30,7 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
-        let Self { source, tiles, request, non_finite, found, .. } = self;
+        let StatisticsPass { source, tiles, request, non_finite, found, .. } = self.0;
         let classes = source.classes();
         let (labels, width) = (source.is_labels(), request.columns());
         let mut scratch = Lent::<ComposedScratch<R>>::of_thread();

@@ -39,7 +39,8 @@ impl<R: Real> Kernel for ThroughActivation<'_, R> {
                             _ => lanes.fma(u, lanes.mul(p, lanes.sub(one, p)), x),
                         };
                     }
-                    lanes.store(gradient.vector_mut(j), lanes.add(lanes.load(gradient.vector(j)), x));
+                    let total = lanes.add(lanes.load(gradient.vector(j)), x);
+                    lanes.store(gradient.vector_mut(j), total);
                 }
             }
             return;
@@ -64,7 +65,8 @@ impl<R: Real> Kernel for ThroughActivation<'_, R> {
                 if let Some(q) = by_log {
                     x = lanes.sub(x, lanes.load(q[class].vector(j)));
                 }
-                lanes.store(gradient.vector_mut(j), lanes.add(lanes.load(gradient.vector(j)), x));
+                let total = lanes.add(lanes.load(gradient.vector(j)), x);
+                lanes.store(gradient.vector_mut(j), total);
             }
         }
     }
