@@ -1,6 +1,7 @@
 //! What the benchmarks share: the limits of the machine, the data, the clock, and reports that can be compared.
 
 pub mod data;
+pub mod losses;
 pub mod machine;
 pub mod memory;
 pub mod report;

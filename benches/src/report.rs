@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::machine::Machine;
 
 /// The version of the file's form.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// All measurements of one machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Row {
 pub struct Case {
     /// `value`, `value_and_grad`, `confusion`.
     pub pass: String,
+    /// A short name, see [`LOSSES`](crate::losses::LOSSES); `-` for the confusion.
+    pub loss: String,
     /// C.
     pub classes: usize,
     /// Voxels of the one sample.
@@ -72,11 +74,11 @@ impl Row {
 
     /// A line of a table, see [`Report::HEADER`].
     pub fn line(&self) -> String {
-        let Case { pass, classes, dtype, layout, isa, threads, data, resident, .. } = &self.case;
+        let Case { pass, loss, classes, dtype, layout, isa, threads, data, resident, .. } = &self.case;
         let Self { ns, gbps, limit_gbps, share, .. } = self;
         let ms = ns / 1e6;
         format!(
-            "{pass:14} {classes:3} {dtype:4} {layout:14} {isa:8} {threads:3} {data:10} {resident:4} \
+            "{pass:14} {loss:18} {classes:3} {dtype:4} {layout:14} {isa:8} {threads:3} {data:10} {resident:4} \
              {ms:9.3} {gbps:7.1} {limit_gbps:7.1} {share:6.2}"
         )
     }
@@ -89,13 +91,13 @@ impl Case {
     }
 
     fn name(&self) -> String {
-        let Self { pass, classes, dtype, layout, isa, threads, data, resident, .. } = self;
+        let Self { pass, loss, classes, dtype, layout, isa, threads, data, resident, .. } = self;
         let last = if layout == "channels_last" { " last" } else { "" };
-        format!("{pass} C{classes} {dtype}{last} {isa} {threads}T {data} {resident}")
+        format!("{pass} {loss} C{classes} {dtype}{last} {isa} {threads}T {data} {resident}")
     }
 }
 
-/// Whether each of the words is one of the case's name: `value C4 f32 last avx2 2T random dram`, without `last` for
+/// Whether each of the words is one of the case's name: `value gdl C4 f32 last avx2 2T random dram`, without `last` for
 /// channels-first.
 pub fn has_words(case: &Case, words: &[String]) -> bool {
     let name = case.name();
@@ -105,7 +107,7 @@ pub fn has_words(case: &Case, words: &[String]) -> bool {
 impl Report {
     /// The head of the table of [`Row::line`]s.
     pub const HEADER: &str =
-        "pass             C type layout         isa      thr data       in          ms    GB/s   limit  share";
+        "pass           loss                 C type layout         isa      thr data       in          ms    GB/s   limit  share";
 
     /// Reads a stored report.
     ///
@@ -156,13 +158,13 @@ pub fn markdown(reports: &[(String, Report)]) -> Result<String, std::fmt::Error>
         writeln!(text, "- **{name}**: {cpu}, {cores} threads, caches {}, pages {pages}; ", caches.join(" / "))?;
         writeln!(text, "  dice {version} ({revision}), {compiler}")?;
     }
-    write!(text, "\n| pass | C | type | layout | isa | threads | data | in |")?;
+    write!(text, "\n| pass | loss | C | type | layout | isa | threads | data | in |")?;
     reports.iter().try_for_each(|(name, _)| write!(text, " {name}: GB/s | share |"))?;
-    write!(text, "\n|---|---|---|---|---|---|---|---|")?;
+    write!(text, "\n|---|---|---|---|---|---|---|---|---|")?;
     reports.iter().try_for_each(|_| write!(text, "---|---|"))?;
     for key in keys(reports) {
-        let Case { pass, classes, dtype, layout, isa, threads, data, resident, .. } = &key;
-        write!(text, "\n| {pass} | {classes} | {dtype} | {layout} | {isa} | {threads} | {data} | {resident} |")?;
+        let Case { pass, loss, classes, dtype, layout, isa, threads, data, resident, .. } = &key;
+        write!(text, "\n| {pass} | {loss} | {classes} | {dtype} | {layout} | {isa} | {threads} | {data} | {resident} |")?;
         for (_, report) in reports {
             match report.find(&key) {
                 Some(row) => write!(text, " {:.1} | {:.2} |", row.gbps, row.share)?,

@@ -66,7 +66,7 @@ impl Exact {
         let words = statistics.sample_mut(0);
         for (voxel, &count) in self.palette.iter().zip(&self.counts) {
             let mut p: Vec<f64> = voxel.logits.iter().map(|&z| z.into()).collect();
-            request.activation.apply(&mut p);
+            request.part(0).activation.apply(&mut p);
             accumulator::add(&mut words[0], count as f64);
             for (class, p) in p.into_iter().enumerate() {
                 let g = if usize::from(voxel.label) == class { 1.0 } else { 0.0 };

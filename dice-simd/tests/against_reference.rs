@@ -63,14 +63,14 @@ fn check_statistics(level: &Level, scene: &Scene, activation: Activation) {
         let floor = scene.voxels() as f64 * FLUSHED;
         for class in 0..scene.classes() {
             assert_eq!(
-                found.sum(sample, class, Sum::Target),
-                expected.sum(sample, class, Sum::Target),
+                found.sum(sample, class, 0, Sum::Target),
+                expected.sum(sample, class, 0, Sum::Target),
                 "{}",
                 context()
             );
             for sum in [Sum::Prediction, Sum::Intersection] {
                 let [found, expected, scale] =
-                    [&found, &expected, &scales].map(|it| it.sum(sample, class, sum).unwrap());
+                    [&found, &expected, &scales].map(|it| it.sum(sample, class, 0, sum).unwrap());
                 let error = (found - expected).abs() - floor;
                 let relative = if error > 0.0 { error / scale } else { 0.0 };
                 level.within("sum, relative", relative, bound, || {
@@ -93,7 +93,7 @@ fn check_gradient(level: &Level, scene: &Scene, cotangent: &Cotangent, upstream:
             let inside = outside + cotangent.get(row, class, 0, Sum::Intersection);
             outside.abs().max(inside.abs())
         };
-        let greatest = (0..scene.classes()).map(slope).fold(0.0, f64::max) * cotangent.upstream(row, upstream).abs();
+        let greatest = (0..scene.classes()).map(slope).fold(0.0, f64::max) * cotangent.upstream(row, 0, upstream).abs();
         let range = sample * per_sample..(sample + 1) * per_sample;
         for (at, (&found, &expected)) in found[range.clone()].iter().zip(&expected[range]).enumerate() {
             let error = (f64::from(found) - expected).abs();

@@ -7,7 +7,7 @@ use std::sync::Barrier;
 use common::{Axis, Level, Placed, Random, Scene, Tensor, map_of, per_level, rounds};
 use dice_core::loss::GeneralizedDice;
 use dice_core::{
-    Activation, Cotangent, Dims, Error, Group, Grouping, LossHead, NonFinite, Problem, Reduction, Request, Statistics,
+    Activation, Cotangent, Dims, Error, Group, Grouping, LossHead, NonFinite, Problem, Reduction, Request, Statistics, Values,
     Sum, View, ViewMut, reference,
 };
 use dice_simd::{Engine, Executor, Isa, TILE_VOXELS, UnavailableIsa};
@@ -45,10 +45,10 @@ impl Executor for Threads {
 #[track_caller]
 fn demand_label_error<X: Executor>(scene: &Scene, engine: &Engine<X>, error: &Error) {
     let loss = with(Activation::Softmax);
-    assert_eq!(scene.statistics(engine, SOFTMAX).unwrap_err(), *error);
+    assert_eq!(scene.statistics(engine, &softmax()).unwrap_err(), *error);
     assert_eq!(engine.value(&scene.logits.view(), &scene.problem(), &loss).unwrap_err(), *error);
     assert_eq!(scene.value_and_grad(engine, &loss).unwrap_err(), *error, "the usual call");
-    let cotangent = Cotangent::new(&softmax(), 1, scene.classes(), 1);
+    let cotangent = Cotangent::new(&softmax(), 1, scene.classes(), Values::One);
     assert_eq!(scene.pullback(engine, &cotangent, &[1.0]).unwrap_err(), *error, "a pullback on its own");
 }
 
@@ -112,12 +112,12 @@ fn labels_outside_a_range(level: &Level) {
     scene.labels.data[20_000] = 9;
     scene.labels.data[30_000 + 100] = 8;
     let (logits, problem, engine) = (scene.logits.view(), scene.problem(), level.engine());
-    let part = |range| engine.statistics_range(&logits, &problem, SOFTMAX, range);
+    let part = |range| engine.statistics_range(&logits, &problem, &softmax(), range);
     assert!(part(101..20_000).is_ok() && part(20_001..30_000).is_ok());
     let of = |index, label| Error::LabelOutOfRange { index, label, classes: 3 };
     assert_eq!(part(0..101).unwrap_err(), of(30_100, 8));
     assert_eq!(part(0..30_000).unwrap_err(), of(20_000, 9));
-    let cotangent = Cotangent::new(&softmax(), 1, 3, 1);
+    let cotangent = Cotangent::new(&softmax(), 1, 3, Values::One);
     let mut gradient = vec![7.0_f32; 2 * 3 * 30_000];
     let mut view = ViewMut::channels_first(&mut gradient, &[2, 3, 30_000]).unwrap();
     assert!(engine.pullback_range(&logits, &problem, &cotangent, &[1.0], 101..20_000, &mut view).is_ok());
@@ -133,21 +133,21 @@ fn unchecked_labels(level: &Level) {
     scene.labels.data[70] = 200;
     let problem = Problem { labels_checked: true, ..scene.problem() };
     let loss = with(Activation::Softmax);
-    let cotangent = loss.evaluate(&Scene::plain(4, &[1, 3, 500]).expected_statistics(SOFTMAX)).unwrap().cotangent;
+    let cotangent = loss.evaluate(&Scene::plain(4, &[1, 3, 500]).expected_statistics(&softmax())).unwrap().cotangent;
     let logits = scene.logits.view();
     let (_, gradient) = scene.gradient(|g| level.engine().pullback(&logits, &problem, &cotangent, &[-1.0], g)).unwrap();
     for (at, g) in gradient.iter().enumerate() {
         assert_eq!(g.to_bits() == 0, at % 500 == 70, "element {at} is {g}");
     }
     // It is no licence for the statistics.
-    assert!(level.engine().statistics(&logits, &problem, SOFTMAX).is_err());
+    assert!(level.engine().statistics(&logits, &problem, &softmax()).is_err());
 }
 per_level!(unchecked_labels);
 
 fn shapes_that_do_not_fit(level: &Level) {
     let engine = level.engine();
     let scene = Scene::plain(5, &[2, 3, 4, 5]);
-    let (logits, cotangent) = (scene.logits.view(), Cotangent::new(&softmax(), 1, 3, 1));
+    let (logits, cotangent) = (scene.logits.view(), Cotangent::new(&softmax(), 1, 3, Values::One));
     let loss = with(Activation::Softmax);
     let labels = [0_u8; 1000];
     let expected = Dims::new(&[2, 3, 4, 5]);
@@ -156,7 +156,7 @@ fn shapes_that_do_not_fit(level: &Level) {
         let found = Dims::new(map.layout().dims());
         let error = Error::ShapeMismatch { what: "label map", expected, found };
         let problem = Problem::new(map);
-        assert_eq!(engine.statistics(&logits, &problem, SOFTMAX).unwrap_err(), error);
+        assert_eq!(engine.statistics(&logits, &problem, &softmax()).unwrap_err(), error);
         let (a, b) = (
             scene.gradient(|g| engine.value_and_grad(&logits, &problem, &loss, g)),
             scene.gradient(|g| engine.pullback(&logits, &problem, &cotangent, &[1.0], g)),
@@ -164,7 +164,7 @@ fn shapes_that_do_not_fit(level: &Level) {
         assert_eq!((a.unwrap_err(), b.unwrap_err()), (error.clone(), error));
     }
     let channels = View::channels_first(&labels, &[2, 3, 4, 5]).unwrap();
-    let error = engine.statistics(&logits, &Problem::new(channels), SOFTMAX).unwrap_err();
+    let error = engine.statistics(&logits, &Problem::new(channels), &softmax()).unwrap_err();
     assert!(matches!(error, Error::ShapeMismatch { what: "label map", .. }), "{error}");
 
     for shape in [&[2, 3, 5, 4][..], &[2, 3, 20], &[2, 2, 4, 5], &[1, 3, 4, 5], &[2, 3, 4, 5, 1], &[2, 3, 4, 6]] {
@@ -181,18 +181,18 @@ fn cotangents_that_do_not_fit(level: &Level) {
     let scene = Scene::plain(6, &[3, 3, 50]);
     let pullback = |cotangent: Cotangent, upstream: &[f64]| scene.pullback(&engine, &cotangent, upstream);
     let mismatch = |what, expected, found| Error::StatisticsMismatch { what, expected, found };
-    let error = pullback(Cotangent::new(&softmax(), 1, 4, 1), &[1.0]).unwrap_err();
+    let error = pullback(Cotangent::new(&softmax(), 1, 4, Values::One), &[1.0]).unwrap_err();
     assert_eq!(error, mismatch("classes of the cotangent", 3, 4));
-    let error = pullback(Cotangent::new(&softmax(), 2, 3, 1), &[1.0]).unwrap_err();
+    let error = pullback(Cotangent::new(&softmax(), 2, 3, Values::One), &[1.0]).unwrap_err();
     assert_eq!(error, mismatch("rows of the cotangent", 3, 2));
     for upstream in [&[][..], &[1.0; 2], &[1.0; 4]] {
-        let error = pullback(Cotangent::new(&softmax(), 3, 3, 3), upstream).unwrap_err();
+        let error = pullback(Cotangent::new(&softmax(), 3, 3, Values::PerGroup), upstream).unwrap_err();
         assert_eq!(error, Error::Length { what: "upstream gradient", expected: 3, found: upstream.len() });
     }
     for upstream in [&[1.0][..], &[1.0; 3]] {
-        assert!(pullback(Cotangent::new(&softmax(), 3, 3, 3), upstream).is_ok());
+        assert!(pullback(Cotangent::new(&softmax(), 3, 3, Values::PerGroup), upstream).is_ok());
     }
-    let statistics = scene.statistics(&engine, SOFTMAX).unwrap();
+    let statistics = scene.statistics(&engine, &softmax()).unwrap();
     assert!(with(Activation::Sigmoid).evaluate(&statistics).is_err(), "a table of another activation");
 }
 per_level!(cotangents_that_do_not_fit);
@@ -201,18 +201,18 @@ fn ranges_outside_a_sample(level: &Level) {
     let engine = level.engine();
     let scene = Scene::plain(7, &[2, 2, 100]);
     let (logits, problem) = (scene.logits.view(), scene.problem());
-    let cotangent = Cotangent::new(&softmax(), 1, 2, 1);
+    let cotangent = Cotangent::new(&softmax(), 1, 2, Values::One);
     #[expect(clippy::reversed_empty_ranges, reason = "that is what is tested")]
     let ranges = [0..101, 101..102, 60..50, usize::MAX - 1..usize::MAX, 0..usize::MAX];
     for range in ranges {
         let error = Error::VoxelRange { start: range.start, end: range.end, voxels: 100 };
-        assert_eq!(engine.statistics_range(&logits, &problem, SOFTMAX, range.clone()).unwrap_err(), error);
+        assert_eq!(engine.statistics_range(&logits, &problem, &softmax(), range.clone()).unwrap_err(), error);
         let pulled = scene.gradient(|g| engine.pullback_range(&logits, &problem, &cotangent, &[1.0], range.clone(), g));
         assert_eq!(pulled.unwrap_err(), error);
     }
     for empty in [0..0, 100..100, 64..64] {
-        let statistics = engine.statistics_range(&logits, &problem, SOFTMAX, empty.clone()).unwrap();
-        assert_eq!(statistics, Statistics::new(2, 2, SOFTMAX));
+        let statistics = engine.statistics_range(&logits, &problem, &softmax(), empty.clone()).unwrap();
+        assert_eq!(statistics, Statistics::new(2, 2, &softmax()));
         let mut data = vec![3.0_f32; 400];
         let mut view = ViewMut::channels_first(&mut data, &[2, 2, 100]).unwrap();
         engine.pullback_range(&logits, &problem, &cotangent, &[1.0], empty, &mut view).unwrap();
@@ -226,9 +226,9 @@ fn zero_classes(level: &Level) {
     let logits = View::<f32>::channels_first(&[], &[2, 0, 5]).unwrap();
     let problem = Problem::new(View::label_map(&[0_u8; 10], &[2, 5]).unwrap());
     let error = Error::ZeroClasses { shape: Dims::new(&[2, 0, 5]) };
-    assert_eq!(engine.statistics(&logits, &problem, SOFTMAX).unwrap_err(), error);
+    assert_eq!(engine.statistics(&logits, &problem, &softmax()).unwrap_err(), error);
     let mut gradient = ViewMut::<f32>::channels_first(&mut [], &[2, 0, 5]).unwrap();
-    let cotangent = Cotangent::new(&softmax(), 1, 0, 1);
+    let cotangent = Cotangent::new(&softmax(), 1, 0, Values::One);
     assert_eq!(engine.pullback(&logits, &problem, &cotangent, &[1.0], &mut gradient).unwrap_err(), error);
     assert_eq!(engine.value_and_grad(&logits, &problem, &with(Activation::Softmax), &mut gradient).unwrap_err(), error);
 }
@@ -387,7 +387,7 @@ fn labels_before_logits(level: &Level) {
     scene.logits.data[0] = f32::NAN;
     scene.labels.data[99] = 17;
     let problem = Problem { non_finite: NonFinite::Error, ..scene.problem() };
-    let error = level.engine().statistics(&scene.logits.view(), &problem, SOFTMAX).unwrap_err();
+    let error = level.engine().statistics(&scene.logits.view(), &problem, &softmax()).unwrap_err();
     assert_eq!(error, Error::LabelOutOfRange { index: 99, label: 17, classes: 3 });
 }
 per_level!(labels_before_logits);

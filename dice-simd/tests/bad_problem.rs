@@ -7,7 +7,7 @@ use common::{Level, Placed, Random, Tensor, map_of, per_level, rounds};
 use dice_core::half::{bf16, f16};
 use dice_core::loss::GeneralizedDice;
 use dice_core::{
-    Activation, Cotangent, Dense, Dims, Error, Group, LossHead, NonFinite, Problem, Reduction, Request, Statistics,
+    Activation, Cotangent, Dense, Dims, Error, Group, LossHead, NonFinite, Problem, Reduction, Request, Statistics, Values,
     Sum, View, reference,
 };
 use dice_simd::Gradient;
@@ -41,10 +41,10 @@ fn inputs<T: Number>(dense: bool) -> Inputs<T> {
 #[track_caller]
 fn demand<T: Number>(level: &Level, inputs: &Inputs<T>, problem: &Problem<'_>, error: &Error) {
     let (logits, loss, engine) = (inputs.logits.view(), loss(), level.engine());
-    assert_eq!(engine.statistics(&logits, problem, SOFTMAX).unwrap_err(), *error, "statistics");
+    assert_eq!(engine.statistics(&logits, problem, &softmax()).unwrap_err(), *error, "statistics");
     assert_eq!(engine.value(&logits, problem, &loss).unwrap_err(), *error, "value");
-    assert_eq!(reference::statistics(&logits, problem, SOFTMAX).unwrap_err(), *error, "reference");
-    let cotangent = Cotangent::new(&softmax(), 1, inputs.classes(), 1);
+    assert_eq!(reference::statistics(&logits, problem, &softmax()).unwrap_err(), *error, "reference");
+    let cotangent = Cotangent::new(&softmax(), 1, inputs.classes(), Values::One);
     let mut data = vec![T::of(7.0); inputs.gradient.len];
     let place = &inputs.gradient;
     let found = engine.value_and_grad(&logits, problem, &loss, &mut place.view_mut(&mut data)).map(drop);
@@ -113,7 +113,7 @@ fn sample_weights(level: &Level) {
     for bad in NO_WEIGHTS {
         for (weights, index) in [([bad, bad], 0), ([1.0, bad], 1)] {
             let problem = Problem { sample_weights: Some(&weights), ..labelled.problem() };
-            let error = level.engine().statistics(&labelled.logits.view(), &problem, SOFTMAX).unwrap_err();
+            let error = level.engine().statistics(&labelled.logits.view(), &problem, &softmax()).unwrap_err();
             assert!(is_weight_error(&error, "sample weights", index, bad), "{error}");
             if !bad.is_nan() {
                 demand(level, &labelled, &problem, &error);
@@ -122,7 +122,7 @@ fn sample_weights(level: &Level) {
     }
     for good in [0.0, -0.0, 1e-45, 1e8] {
         let problem = Problem { sample_weights: Some(&[good, 1.0]), ..labelled.problem() };
-        assert!(level.engine().statistics(&labelled.logits.view(), &problem, SOFTMAX).is_ok(), "{good}");
+        assert!(level.engine().statistics(&labelled.logits.view(), &problem, &softmax()).is_ok(), "{good}");
     }
 }
 per_level!(sample_weights);
@@ -136,19 +136,19 @@ fn voxel_weights(level: &Level) {
             let weights = &mut inputs.weights.as_mut().unwrap().data;
             weights[at] = bad;
             weights.iter_mut().skip(at + 1).step_by(7).for_each(|weight| *weight = -3.0);
-            let error = level.engine().statistics(&inputs.logits.view(), &inputs.problem(), SOFTMAX).unwrap_err();
+            let error = level.engine().statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).unwrap_err();
             assert!(is_weight_error(&error, "voxel weights", at as u64, bad), "{error}");
             if !bad.is_nan() {
                 demand(level, &inputs, &inputs.problem(), &error);
             }
             // A sample of weight 0 makes a weight no better.
             let none = Problem { sample_weights: Some(&[0.0, 0.0]), ..inputs.problem() };
-            let found = level.engine().statistics(&inputs.logits.view(), &none, SOFTMAX).unwrap_err();
+            let found = level.engine().statistics(&inputs.logits.view(), &none, &softmax()).unwrap_err();
             assert!(is_weight_error(&found, "voxel weights", at as u64, bad), "{found}");
             // Of two at one voxel the weight is named, and of two voxels the first.
             if let Truth::Labels(labels) = &mut inputs.truth {
                 labels.set(at, 77);
-                let found = level.engine().statistics(&inputs.logits.view(), &inputs.problem(), SOFTMAX).unwrap_err();
+                let found = level.engine().statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).unwrap_err();
                 assert!(is_weight_error(&found, "voxel weights", at as u64, bad), "{found}");
                 if at > 0 {
                     let Truth::Labels(labels) = &mut inputs.truth else { unreachable!("seen above") };
@@ -158,12 +158,12 @@ fn voxel_weights(level: &Level) {
                 }
             }
             inputs.mask.as_mut().unwrap().data[at.saturating_sub(1)..].fill(0);
-            assert!(level.engine().statistics(&inputs.logits.view(), &inputs.problem(), SOFTMAX).is_ok(), "masked");
+            assert!(level.engine().statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).is_ok(), "masked");
         }
         // Each is a weight, but not both together.
         let mut inputs = clean.clone();
         inputs.weights.as_mut().unwrap().data[5123] = 2e7;
-        assert!(level.engine().statistics(&inputs.logits.view(), &inputs.problem(), SOFTMAX).is_ok());
+        assert!(level.engine().statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).is_ok());
         inputs.sample_weights = Some(vec![10.0, 10.0]);
         let error = Error::Weight { what: "voxel weights", index: 5123, value: 2e7 };
         demand(level, &inputs, &inputs.problem(), &error);
@@ -199,7 +199,7 @@ per_level!(what_is_left_out_is_not_looked_at);
 /// Vouched for, a weight that is none takes its voxel out of a pullback, as the field says.
 fn unchecked_weights(level: &Level) {
     let mut inputs = inputs::<f32>(true);
-    let cotangent = loss().evaluate(&reference::statistics(&inputs.logits.view(), &inputs.problem(), SOFTMAX).unwrap());
+    let cotangent = loss().evaluate(&reference::statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).unwrap());
     inputs.weights.as_mut().unwrap().data[70] = f32::NAN;
     inputs.weights.as_mut().unwrap().data[80] = -2.0;
     let problem = Problem { labels_checked: true, ..inputs.problem() };
@@ -211,7 +211,7 @@ fn unchecked_weights(level: &Level) {
         let left_out = at < 15_000 && [70, 80].contains(&(at % 5000));
         assert_eq!(g.to_bits() == 0, left_out, "element {at} is {g}");
     }
-    assert!(level.engine().statistics(&logits, &problem, SOFTMAX).is_err(), "no licence for the statistics");
+    assert!(level.engine().statistics(&logits, &problem, &softmax()).is_err(), "no licence for the statistics");
 }
 per_level!(unchecked_weights);
 
@@ -234,7 +234,7 @@ fn parameters(level: &Level) {
     }
     let far = Problem { offset: most, ..labelled.problem() };
     let [here, there] =
-        [&labelled.problem(), &far].map(|it| level.engine().statistics(&labelled.logits.view(), it, SOFTMAX).unwrap());
+        [&labelled.problem(), &far].map(|it| level.engine().statistics(&labelled.logits.view(), it, &softmax()).unwrap());
     // 2^62 is a multiple of the tile.
     assert_eq!(here, there);
 }
@@ -262,7 +262,7 @@ fn targets_that_are_not_finite(level: &Level) {
                 // The target is named before a logit.
                 inputs.logits.data[3] = T::of(f64::NAN);
                 let problem = Problem { non_finite: NonFinite::Error, ..inputs.problem() };
-                let error = level.engine().statistics(&inputs.logits.view(), &problem, SOFTMAX).unwrap_err();
+                let error = level.engine().statistics(&inputs.logits.view(), &problem, &softmax()).unwrap_err();
                 let Error::NonFiniteTarget { index, value } = error else { panic!("{error}") };
                 assert_eq!(index, at as u64, "{name}");
                 assert_eq!((value.is_nan(), value > 0.0), (bad.is_nan(), bad > 0.0), "{name}");
@@ -271,13 +271,13 @@ fn targets_that_are_not_finite(level: &Level) {
                 }
 
                 inputs.logits.data[3] = T::of(0.0);
-                let found = level.engine().statistics(&inputs.logits.view(), &inputs.problem(), SOFTMAX).unwrap();
-                let expected = reference::statistics(&inputs.logits.view(), &inputs.problem(), SOFTMAX).unwrap();
+                let found = level.engine().statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).unwrap();
+                let expected = reference::statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).unwrap();
                 let mut seen = 0;
                 for sample in [0, 1].map(Group::Sample) {
                     for class in 0..3 {
                         for sum in Sum::ALL {
-                            let [a, b] = [&found, &expected].map(|it| it.sum(sample, class, sum).unwrap());
+                            let [a, b] = [&found, &expected].map(|it| it.sum(sample, class, 0, sum).unwrap());
                             let alike = if b.is_finite() {
                                 a.is_finite()
                             } else {
@@ -308,7 +308,7 @@ per_level!(targets_that_are_not_finite);
 fn sample_ranges(level: &Level) {
     let inputs = inputs::<f32>(false);
     let (logits, problem) = (inputs.logits.view(), inputs.problem());
-    let table = level.engine().statistics(&logits, &problem, SOFTMAX).unwrap();
+    let table = level.engine().statistics(&logits, &problem, &softmax()).unwrap();
     let cotangent = loss().evaluate(&table).unwrap().cotangent;
     let mut data = vec![0.0_f32; 30_000];
     let mut gradient = inputs.gradient.view_mut(&mut data);
@@ -321,15 +321,15 @@ fn sample_ranges(level: &Level) {
         assert_eq!(cotangent.samples(range.clone()).map(drop).unwrap_err(), error);
         assert_eq!(gradient.samples(range.clone()).map(drop).unwrap_err(), error);
     }
-    let mut whole = Statistics::new(3, 3, SOFTMAX);
+    let mut whole = Statistics::new(3, 3, &softmax());
     for first in [2, 3, usize::MAX] {
         let error = whole.merge_samples(first, &table).unwrap_err();
         assert_eq!(error, Error::SampleRange { start: first, end: first.saturating_add(2), samples: 3 });
     }
-    assert_eq!(whole, Statistics::new(3, 3, SOFTMAX), "untouched");
+    assert_eq!(whole, Statistics::new(3, 3, &softmax()), "untouched");
     // No sample at all is a batch, too.
     let (none, problem) = (logits.samples(1..1).unwrap(), problem.samples(1..1).unwrap());
-    assert_eq!(level.engine().statistics(&none, &problem, SOFTMAX).unwrap(), Statistics::new(0, 3, SOFTMAX));
+    assert_eq!(level.engine().statistics(&none, &problem, &softmax()).unwrap(), Statistics::new(0, 3, &softmax()));
     let view = gradient.samples(1..1).unwrap();
     let rows = cotangent.samples(1..1).unwrap();
     level.engine().pullback(&none, &problem, &rows, &[1.0], Gradient::Overwrite(view)).unwrap();

@@ -374,10 +374,10 @@ fn parts_of_statistics(level: &Level) {
             for sample in (0..2).map(Group::Sample) {
                 assert_eq!(merged.valid_weight(sample), whole.valid_weight(sample));
                 for class in 0..4 {
-                    let [found, expected] = [&merged, &whole].map(|it| it.sum(sample, class, Sum::Target));
+                    let [found, expected] = [&merged, &whole].map(|it| it.sum(sample, class, 0, Sum::Target));
                     assert_eq!(found, expected, "{cuts:?}");
                     for sum in [Sum::Prediction, Sum::Intersection] {
-                        let [found, expected] = [&merged, &whole].map(|it| it.sum(sample, class, sum).unwrap());
+                        let [found, expected] = [&merged, &whole].map(|it| it.sum(sample, class, 0, sum).unwrap());
                         let error = (found - expected).abs() / expected;
                         level.within("sum cut anywhere", error, level.tolerance().sum_as_it_is, || format!("{cuts:?}"));
                     }
@@ -530,7 +530,7 @@ fn portable_agrees_within_its_bound() {
                 for sample in (0..2).map(Group::Sample) {
                     assert_eq!(found.valid_weight(sample), expected.valid_weight(sample));
                     for class in 0..classes {
-                        let sum = |table: &Statistics, sum| table.sum(sample, class, sum).unwrap();
+                        let sum = |table: &Statistics, sum| table.sum(sample, class, 0, sum).unwrap();
                         assert_eq!(sum(&found, Sum::Target), sum(&expected, Sum::Target));
                         for kind in [Sum::Prediction, Sum::Intersection] {
                             let (found, expected) = (sum(&found, kind), sum(&expected, kind));

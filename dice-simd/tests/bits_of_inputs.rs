@@ -7,6 +7,7 @@ use common::draw::{Wish, draw};
 use common::inputs::{
     AnyBits, DenseTensor, Inputs, LabelTensor, Number, TYPES, Truth, bits_of, demand_equal, with_types,
 };
+use common::loss::any_compound;
 use common::{Level, Placed, Random, Tensor, for_any, map_of, per_level, rounds};
 use dice_core::half::{bf16, f16};
 use dice_core::loss::GeneralizedDice;
@@ -71,11 +72,11 @@ fn levels_and_layouts(level: &Level) {
             ignored: if target == "labels" { random.pick(&["none", "a class", "no class"]) } else { "none" },
             in_place: false,
         };
-        let loss = loss(random.pick(&ACTIVATIONS));
+        let loss = any_compound(&mut random, classes, &ACTIVATIONS, target == "labels");
         with_types!(types, |T, G| {
             let (inputs, _) = draw::<T>(&mut random, &shape, &wish, |random| random.within(-9.0, 9.0).into());
             let expected = inputs.compact().bits::<G, _>(&oracle(level.isa), &loss);
-            let context = format!("{types:?} {shape:?} {wish:?}");
+            let context = format!("{types:?} {shape:?} {wish:?} {loss:?}");
             inputs.bits::<G, _>(&level.engine(), &loss).demand(&expected, &context);
         });
     });

@@ -260,7 +260,7 @@ fn check<T: Number, G: Number<Arithmetic = T::Arithmetic>>(
 
 /// Compares the table of the part, and returns the reference's of the whole.
 fn check_statistics<T: Number>(level: &Level, inputs: &Inputs<T>, plan: &Plan) -> Statistics {
-    let (logits, problem, request) = (inputs.logits.view(), inputs.problem(), plan.&loss.request());
+    let (logits, problem, request) = (inputs.logits.view(), inputs.problem(), &plan.loss.request());
     let whole = reference::statistics(&logits, &problem, request).unwrap();
     let engine = level.engine();
     let (first, found, expected) = match &plan.part {
@@ -312,7 +312,7 @@ fn scales<T: Number>(inputs: &Inputs<T>, cotangent: &Cotangent, upstream: &[f64]
             let inside = outside + cotangent.get(row, class, 0, Sum::Intersection);
             outside.abs() * (1.0 - g).abs() + inside.abs() * g.abs()
         };
-        let greatest = (0..classes).map(slope).fold(0.0, f64::max) * cotangent.upstream(row, upstream).abs();
+        let greatest = (0..classes).map(slope).fold(0.0, f64::max) * cotangent.upstream(row, 0, upstream).abs();
         (m[at] != 0.0).then_some(m[at] * greatest)
     };
     (0..m.len()).map(scale).collect()

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use dice_bench::data::{self, Aligned, Data, Element, Order};
 use dice_bench::machine::Machine;
+use dice_bench::losses::{self, LOSSES, PLAIN};
 use dice_bench::report::{self, Case, Report, Row, SCHEMA};
 use dice_bench::{Budget, PORTABLE_TOLERANCE, medians, memory};
 use dice_simd::core::half::{bf16, f16};
-use dice_simd::core::loss::GeneralizedDice;
 use dice_simd::core::{Confusion, Error, LossHead, Problem, View};
 use dice_simd::{Engine, Isa, Workspace};
 
@@ -23,13 +23,16 @@ struct Options {
     /// Volumes beyond the caches, f32, channels first, all threads; at most 40 s.
     #[arg(long)]
     quick: bool,
+    /// Every loss, of 4 and 14 classes, beside the generalised Dice loss.
+    #[arg(long, conflicts_with = "quick")]
+    losses: bool,
     /// Store the measurements.
     #[arg(long)]
     json: Option<PathBuf>,
     /// Draw the shares.
     #[arg(long)]
     svg: Option<PathBuf>,
-    /// Only what each of these words is true of: C4, f32, last, 2T, brain, dram.
+    /// Only what each of these words is true of: C4, dice+ce, f32, last, 2T, brain, dram.
     #[arg(long)]
     only: Vec<String>,
 }
@@ -51,6 +54,7 @@ struct Group {
     threads: usize,
     data: Data,
     resident: Resident,
+    losses: &'static [&'static str],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,8 +75,19 @@ const CHECKED: usize = 5 * 8192 + 77;
 fn main() -> Result<(), Box<dyn StdError>> {
     let options = Options::parse();
     let machine = Machine::this();
-    let mut groups = plan(&machine, options.quick);
-    groups.retain(|group| report::has_words(&group.case("", Isa::Scalar, 0), &options.only));
+    let mut groups = if options.losses { plan_losses(&machine) } else { plan(&machine, options.quick) };
+    // The passes and levels of a group, each a word, are measured together.
+    let of_group = |group: &Group, word: &String| {
+        let levels = Isa::available().filter(|&isa| isa != Isa::Scalar);
+        let mut cases = levels.flat_map(|isa| group.passes().iter().map(move |pass| (isa, pass)));
+        cases.any(|(isa, pass)| {
+            group.losses.iter().any(|loss| report::has_words(&group.case(pass, loss, isa, 0), std::slice::from_ref(word)))
+        })
+    };
+    groups.retain(|group| options.only.iter().all(|word| of_group(group, word)));
+    if groups.is_empty() {
+        return Err(format!("no measurement has all of the words {:?}", options.only).into());
+    }
     let budget = if options.quick {
         Budget { time: Duration::from_millis(500), least: 1, most: 9 }
     } else {
@@ -107,6 +122,7 @@ fn plan(machine: &Machine, quick: bool) -> Vec<Group> {
         threads: all,
         data,
         resident: Resident::Dram,
+        losses: &[PLAIN],
     };
     let mut groups = Vec::new();
     let kinds: &[Data] = if quick { &[Data::Random, Data::Brain] } else { &Data::ALL };
@@ -128,14 +144,41 @@ fn plan(machine: &Machine, quick: bool) -> Vec<Group> {
             }
         }
         for &data in kinds.iter().filter(|&&data| data != Data::Confident) {
-            groups.push(Group { dtype: Dtype::Labels, ..plain(classes, data) });
+            groups.push(Group { dtype: Dtype::Labels, losses: &["-"], ..plain(classes, data) });
         }
     }
     groups
 }
 
+/// Every loss beside the plain one.
+fn plan_losses(machine: &Machine) -> Vec<Group> {
+    const NAMES: [&str; LOSSES.len()] = {
+        let mut names = [""; LOSSES.len()];
+        let mut i = 0;
+        while i < names.len() {
+            names[i] = LOSSES[i].0;
+            i += 1;
+        }
+        names
+    };
+    let group = |classes, data| Group {
+        classes,
+        dtype: Dtype::F32,
+        order: Order::ChannelsFirst,
+        threads: machine.cores,
+        data,
+        resident: Resident::Dram,
+        losses: &NAMES,
+    };
+    [4, 14].into_iter().flat_map(|classes| [Data::Random, Data::Brain].map(|data| group(classes, data))).collect()
+}
+
 impl Group {
-    fn case(&self, pass: &str, isa: Isa, voxels: usize) -> Case {
+    fn passes(&self) -> &'static [&'static str] {
+        if self.dtype == Dtype::Labels { &["confusion"] } else { &["value", "value_and_grad"] }
+    }
+
+    fn case(&self, pass: &str, loss: &str, isa: Isa, voxels: usize) -> Case {
         let dtype = match self.dtype {
             Dtype::F32 => f32::NAME,
             Dtype::F64 => f64::NAME,
@@ -150,6 +193,7 @@ impl Group {
         };
         Case {
             pass: pass.to_owned(),
+            loss: loss.to_owned(),
             classes: self.classes,
             voxels,
             dtype: dtype.to_owned(),
@@ -205,20 +249,23 @@ impl Bench {
         let mut gradient = Aligned::<T>::new(logits.len());
         let z = data::view(&logits, classes, order)?;
         let problem = Problem::new(View::label_map(&labels, &[1, voxels])?);
-        let loss = GeneralizedDice::default();
+        let losses: Vec<_> = group.losses.iter().map(|name| (*name, losses::loss(name, classes))).collect();
         let isas: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::Scalar).collect();
 
         let few = 0..voxels.min(CHECKED);
-        let statistics = |isa| {
-            let engine = Engine::serial().with_isa(isa).expect("it is available");
-            engine.statistics_range(&z, &problem, &loss.request(), few.clone())
-        };
-        let expected = statistics(Isa::Scalar)?;
-        for &isa in &isas {
-            let found = statistics(isa)?;
-            let difference = loss.evaluate(&found)?.value() - loss.evaluate(&expected)?.value();
-            let right = if isa.is_exact() { found == expected } else { difference.abs() <= PORTABLE_TOLERANCE };
-            assert!(right, "{isa}: wrong sums");
+        for (name, loss) in &losses {
+            let statistics = |isa| {
+                let engine = Engine::serial().with_isa(isa).expect("it is available");
+                engine.statistics_range(&z, &problem, &loss.request(), few.clone())
+            };
+            let expected = statistics(Isa::Scalar)?;
+            for &isa in &isas {
+                let found = statistics(isa)?;
+                let difference = loss.evaluate(&found)?.value() - loss.evaluate(&expected)?.value();
+                let right =
+                    if isa.is_exact() { found == expected } else { difference.abs() <= PORTABLE_TOLERANCE };
+                assert!(right, "{isa}: wrong sums of {name}");
+            }
         }
         let stream = resident == Resident::Dram;
         memory::copy(&logits, &mut gradient, stream);
@@ -227,9 +274,10 @@ impl Bench {
             Box::new(|| _ = black_box(memory::read(&logits))),
             Box::new(|| memory::copy(&logits, &mut gradient.borrow_mut(), stream)),
         ];
-        for &isa in &isas {
+        let each = || losses.iter().flat_map(|loss| isas.iter().map(move |&isa| (loss, isa)));
+        for ((_, loss), isa) in each() {
             let engine = Engine::new().with_isa(isa).expect("it is available");
-            let (z, problem, loss, gradient) = (&z, &problem, &loss, &gradient);
+            let (z, problem, gradient) = (&z, &problem, &gradient);
             let mut workspace = Workspace::default();
             tasks.push(Box::new(move || {
                 engine.value_into(z, problem, loss, &mut workspace).expect("the problem is sound");
@@ -248,10 +296,10 @@ impl Bench {
         let input = prediction + voxels as f64;
         let read = seconds[0] * input / prediction;
         let copy = seconds[1] * (input + prediction) / (2.0 * prediction);
-        for (isa, seconds) in isas.into_iter().zip(seconds[2..].chunks_exact(2)) {
-            self.push(group, "value", isa, voxels, [input, seconds[0], read]);
+        for (((name, _), isa), seconds) in each().zip(seconds[2..].chunks_exact(2)) {
+            self.push(group, ["value", name], isa, voxels, [input, seconds[0], read]);
             let bytes = 2.0 * input + prediction;
-            self.push(group, "value_and_grad", isa, voxels, [bytes, seconds[1], read + copy]);
+            self.push(group, ["value_and_grad", name], isa, voxels, [bytes, seconds[1], read + copy]);
         }
         Ok(())
     }
@@ -294,13 +342,13 @@ impl Bench {
         let seconds = take(self.budget, &mut tasks);
         drop(tasks);
         for (isa, &time) in isas.into_iter().zip(&seconds[1..]) {
-            self.push(group, "confusion", isa, voxels, [2.0 * voxels as f64, time, seconds[0]]);
+            self.push(group, ["confusion", "-"], isa, voxels, [2.0 * voxels as f64, time, seconds[0]]);
         }
         Ok(())
     }
 
-    fn push(&mut self, group: &Group, pass: &str, isa: Isa, voxels: usize, numbers: [f64; 3]) {
-        let case = group.case(pass, isa, voxels);
+    fn push(&mut self, group: &Group, [pass, loss]: [&str; 2], isa: Isa, voxels: usize, numbers: [f64; 3]) {
+        let case = group.case(pass, loss, isa, voxels);
         let [bytes, seconds, limit] = numbers;
         let row = Row::new(case, bytes, seconds, limit);
         eprint!("\r");

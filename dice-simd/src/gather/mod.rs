@@ -287,8 +287,9 @@ impl<'a> Source<'a> {
     #[inline(always)]
     fn borrowed<R: Real + Element>(&self, span: &Span, blocks: usize, reading: Reading) -> Option<Logits<'_, R>> {
         match reading {
-            // `Planes::rows` borrows numbers itself.
-            Reading::Numbers => None,
+            Reading::Numbers => {
+                self.logits.borrowed(span, blocks, false).filter(|logits| matches!(logits, Logits::Real(_)))
+            }
             _ => self.logits.borrowed(span, blocks, reading == Reading::Voxels),
         }
     }

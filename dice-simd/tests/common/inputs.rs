@@ -3,7 +3,6 @@
 use std::fmt::Debug;
 
 use dice_core::half::{bf16, f16};
-use dice_core::loss::GeneralizedDice;
 use dice_core::{Dense, Labels, LossHead, Problem, Target};
 use dice_simd::{Engine, Executor, Float};
 
@@ -347,7 +346,7 @@ impl<T: Number> Inputs<T> {
     pub(crate) fn bits<G: Number<Arithmetic = T::Arithmetic>, X: Executor>(
         &self,
         engine: &Engine<X>,
-        loss: &GeneralizedDice,
+        loss: &dyn LossHead,
     ) -> AnyBits {
         let (logits, problem) = (self.logits.view(), self.problem());
         let statistics = engine.statistics(&logits, &problem, &loss.request()).unwrap();

@@ -13,6 +13,7 @@ use proptest::test_runner::{Config, TestRunner};
 pub(crate) mod draw;
 pub(crate) mod inputs;
 mod level;
+pub(crate) mod loss;
 mod scene;
 pub(crate) mod tolerance;
 

@@ -6,9 +6,13 @@
 //! level and arithmetic; which ones run is decided per block. So the number of kernels is that of the activations plus that of the
 //! groups of sums, and not their product, and a compound of any terms reads memory once.
 //!
+//! The one exception is the sum that most networks are trained with, overlap and cross-entropy of labels under a softmax: its
+//! plain blocks are [fused], to the same bits.
+//!
 //! There is a file per group of sums, with what it adds to the statistics and what it adds to the gradient.
 
 mod costs;
+mod fused;
 mod logarithms;
 mod part;
 mod plan;

@@ -1,9 +1,12 @@
 //! From the logits of a block to the rows of one part of a request: its probabilities and, if it asks for them, their
 //! logarithms.
 
+use std::slice;
+
 use dice_core::{Activation, Needs, Request, Sum, Sums};
 
-use crate::block::{BLOCK, Row, VECTORS};
+use super::logarithms::{Exponents, FillOfLabels, LogRows, Weigh, Weighing, clamp, vectors};
+use crate::block::{BLOCK, Row};
 use crate::element::Element;
 use crate::gather::Rows;
 use crate::keep::fit;
@@ -25,6 +28,11 @@ pub(super) struct PartRows<R> {
     inside: Vec<Row<R>>,
     /// −ln(1 − p) of each class.
     outside: Vec<Row<R>>,
+    /// −ln p of the class of each voxel, and its p.
+    of_labels: Row<R>,
+    p_of_labels: Row<R>,
+    /// 1 of each voxel.
+    ones: Row<R>,
 }
 
 /// Which logarithms a part asks for.
@@ -62,27 +70,52 @@ impl Logs {
 impl<R: Real> PartRows<R> {
     /// Makes room for `classes` classes.
     pub(super) fn fit(&mut self, classes: usize, logs: bool, complements: bool) {
+        self.ones = Row([R::ONE; BLOCK]);
         fit(&mut self.e, classes, Row::default());
         fit(&mut self.inside, if logs { classes } else { 0 }, Row::default());
         fit(&mut self.outside, if complements { classes } else { 0 }, Row::default());
+    }
+
+    /// e and r, for a kernel that fills them itself.
+    pub(super) fn to_fill(&mut self) -> (&mut [Row<R>], &mut Row<R>) {
+        (&mut self.e, &mut self.r)
     }
 
     pub(super) fn probabilities(&self) -> Probabilities<'_, R> {
         Probabilities { e: &self.e, r: &self.r }
     }
 
-    pub(super) fn max(&self) -> &Row<R> {
-        &self.max
+    /// What [`FillOfLabels`] fills of labels under a softmax.
+    pub(super) fn fill_of_labels<'s, T>(&'s mut self, logits: Rows<'s, R>, labels: T) -> FillOfLabels<'s, R, T> {
+        let probabilities = Probabilities { e: &self.e, r: &self.r };
+        let (log, p) = (&mut self.of_labels, &mut self.p_of_labels);
+        FillOfLabels { logits, probabilities, max: &self.max, labels, log, p }
     }
 
-    /// −ln p of each class.
-    pub(super) fn inside(&self) -> &[Row<R>] {
-        &self.inside
+    /// The row of [`FillOfLabels`].
+    pub(super) fn of_labels(&self) -> &Row<R> {
+        &self.of_labels
     }
 
-    /// −ln(1 − p) of each class.
-    pub(super) fn outside(&self) -> &[Row<R>] {
-        &self.outside
+    /// What [`Weigh`] makes of the rows of logarithms.
+    pub(super) fn weigh<'s>(
+        &'s mut self,
+        weighing: Weighing,
+        activation: Activation,
+        exponents: Exponents<'s, R>,
+        logs: Logs,
+    ) -> Weigh<'s, R> {
+        let Self { e, r, inside, outside, of_labels, p_of_labels, ones, .. } = self;
+        if logs == Logs::OfLabels {
+            let (e, inside) = (slice::from_ref(p_of_labels), slice::from_mut(of_labels));
+            return Weigh { weighing, activation, exponents, e, r: ones, inside, outside: &mut [] };
+        }
+        Weigh { weighing, activation, exponents, e, r, inside, outside }
+    }
+
+    /// The logarithms of each class, or what they are weighed to.
+    pub(super) fn logarithms(&self) -> LogRows<'_, R> {
+        LogRows { inside: &self.inside, outside: &self.outside }
     }
 }
 
@@ -101,7 +134,7 @@ impl<R: Real + Element> Kernel for ActivatePart<'_, R> {
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let Self { activation, logs, logits, rows } = self;
-        let PartRows { e, r, max, inside, outside } = rows;
+        let PartRows { e, r, max, inside, outside, .. } = rows;
         match activation {
             Activation::Softmax => {
                 prepare::<L, R, 0>(lanes, logits, e, max);
@@ -136,7 +169,7 @@ fn of_softmax<L: Lanes>(
 ) where
     L::R: Element,
 {
-    for j in 0..VECTORS {
+    for j in 0..vectors() {
         let [ln_r] = ln(lanes, [lanes.load(r.vector(j))]);
         let max = lanes.load(max.vector(j));
         for (class, inside) in inside.iter_mut().enumerate() {
@@ -159,7 +192,7 @@ fn of_sigmoid<L: Lanes>(
 {
     let (zero, one) = (lanes.splat(L::R::ZERO), lanes.splat(L::R::ONE));
     for (class, e) in e.iter_mut().enumerate() {
-        for j in 0..VECTORS {
+        for j in 0..vectors() {
             logits.prefetch(lanes, class, j);
             let z = logits.load(lanes, class, j);
             let below = lanes.neg_abs(z);
@@ -193,7 +226,7 @@ fn of_probabilities<L: Lanes>(
     let of_least = lanes.splat(L::R::from_f64(-Activation::CLAMP.ln()));
     let of_greatest = lanes.splat(L::R::from_f64(-(-Activation::CLAMP).ln_1p()));
     for (class, inside) in inside.iter_mut().enumerate() {
-        for j in 0..VECTORS {
+        for j in 0..vectors() {
             let p = probabilities.load(lanes, class, j);
             let is_low = lanes.gt(lanes.splat(least), p);
             let is_high = lanes.gt(p, lanes.splat(greatest));
@@ -208,10 +241,6 @@ fn of_probabilities<L: Lanes>(
     }
 }
 
-/// The bounds of given probabilities whose logarithm is taken.
-pub(super) fn clamp<R: Real>() -> [R; 2] {
-    [R::from_f64(Activation::CLAMP), R::from_f64(1.0 - Activation::CLAMP)]
-}
 
 /// Makes room for the rows of every part of a request.
 pub(super) fn fit_rows<R: Real>(rows: &mut PartRows<R>, request: &Request, classes: usize, labels: bool) {

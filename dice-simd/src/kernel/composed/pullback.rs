@@ -2,24 +2,26 @@
 //!
 //! Each part adds its gradient to rows of the block, which are weighted and written when all parts have.
 
-use dice_core::Sum;
+use dice_core::{Request, Sum};
 
 use super::costs::ByCosts;
 use super::Composed;
-use super::logarithms::{ByLogarithms, ByLogarithmsOfLabels};
+use super::fused::{PullBackFused, for_classes, is_fused};
+use super::logarithms::{ByLogarithms, ByLogarithmsOfLabels, Weighing};
 use super::part::{ActivatePart, Logs, PartRows, fit_rows};
-use super::plan::{Part, Truth, with_truth};
+use super::plan::{Part, PartNumbers, Truth, with_truth};
 use super::probabilities::ByProbability;
 use super::scratch::ComposedScratch;
 use super::slopes::ComposedSlopes;
 use super::through::ThroughActivation;
 use crate::block::{BLOCK, Row, VECTORS};
-use crate::element::{Element, Output};
-use crate::gather::{self, BLOCKS_TOGETHER, FirstBad, Logits, Reading, Rows};
+use crate::element::Output;
+use crate::gather::{self, BLOCKS_TOGETHER, Channels, FirstBad, Logits, Reading, Rows};
 use crate::keep::{Keep, Lent};
 use crate::kernel::pullback::PullbackPass;
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
+use crate::scatter::SinkBlock;
 
 impl<R: Real + Output> Kernel for Composed<PullbackPass<'_, R>>
 where
@@ -39,46 +41,56 @@ where
         slopes.fit(cotangent);
         numbers.fit(request);
         fit_rows(rows, request, classes, labels);
+        let fused = labels && request.parts() == 1 && numbers.parts(request, labels).all(|part| is_fused(&part));
         let mut channels = Row([0; BLOCK]);
         for tile in tiles.claims() {
             slopes.turn_to(cotangent, upstream, cotangent.row(tile.sample), labels);
             let silent = !slopes.depends.contains(&true);
             let mut spans = tile.spans();
             while let Some(run) = source.run(lanes, &mut spans, BLOCKS_TOGETHER) {
-                for block in 0..run.len() {
-                    let span = run.span(block);
+                let mut next = 0;
+                while next < run.len() {
+                    let span = run.span(next);
                     // Labels were looked at before; one that is no class does not count.
                     let bad = &mut FirstBad::default();
-                    let block = source.block_of(lanes, stage, &run, block, bad, Reading::Numbers);
-                    // SAFETY: the tile is this thread's alone, so are its voxels.
-                    let mut target = unsafe { sink.blocks::<R, R>(out, &span, 1, false) };
+                    let block = source.block_of(lanes, stage, &run, next, bad, Reading::Numbers);
+                    next += 1;
                     if block.counted == 0 || silent {
+                        // SAFETY: the tile is this thread's alone, so are its voxels.
+                        let mut target = unsafe { sink.blocks::<R, R>(out, &span, 1, false) };
                         target.block(0).fill(lanes, lanes.splat(R::ZERO));
-                    } else {
-                        let Logits::Real(logits) = block.logits else { unreachable!("numbers were asked for") };
-                        let truth = match block.truth {
-                            gather::Truth::Labels(labels) => Truth::Labels(labels.row(lanes, &mut channels)),
-                            gather::Truth::Dense(target) => Truth::Dense(target),
-                        };
-                        slopes.gradient.fill(Row([R::ZERO; BLOCK]));
-                        let mut costs = 0;
-                        for (number, part) in numbers.parts(request, labels).enumerate() {
-                            slopes.add_part::<L, GROUP>(lanes, &part, number, costs, logits, truth, rows);
-                            costs += part.costs.len();
-                        }
-                        let mut to = target.block(0);
-                        for (class, gradient) in slopes.gradient.iter().enumerate() {
-                            for j in 0..VECTORS {
-                                let mut x = lanes.load(gradient.vector(j));
-                                if let Some(weights) = block.weights {
-                                    let weight = lanes.load(weights.vector(j));
-                                    let counts = lanes.gt(weight, lanes.splat(R::ZERO));
-                                    x = lanes.keep(counts, lanes.mul(weight, x));
-                                }
-                                to.put(lanes, class, j, x);
-                            }
-                        }
+                        target.store(lanes, 0);
+                        continue;
                     }
+                    let Logits::Real(logits) = block.logits else { unreachable!("numbers were asked for") };
+                    let weights = block.weights;
+                    if let gather::Truth::Labels(Channels::Bytes(labels)) = block.truth {
+                        next += labels.blocks.len() - 1;
+                        // SAFETY: as above.
+                        let mut target = unsafe { sink.blocks::<R, R>(out, &span, labels.blocks.len(), false) };
+                        if fused {
+                            let (by_p, by_logs, rows) = (&slopes.by_p[..], &slopes.by_logs[..], &mut *rows);
+                            for_classes!(lanes, L, GROUP, classes, PullBackFused {
+                                logits, labels, rows, by_p, by_logs, target
+                            });
+                            continue;
+                        }
+                        for block in 0..labels.blocks.len() {
+                            let truth = Truth::Labels(labels.get(block).row(lanes, &mut channels));
+                            slopes.add_parts::<L, GROUP>(lanes, request, numbers, logits.behind(block), truth, rows);
+                            slopes.put(lanes, None, &mut target.block(block));
+                            target.store(lanes, block);
+                        }
+                        continue;
+                    }
+                    let truth = match block.truth {
+                        gather::Truth::Labels(labels) => Truth::Labels(labels.row(lanes, &mut channels)),
+                        gather::Truth::Dense(target) => Truth::Dense(target),
+                    };
+                    // SAFETY: as above.
+                    let mut target = unsafe { sink.blocks::<R, R>(out, &span, 1, false) };
+                    slopes.add_parts::<L, GROUP>(lanes, request, numbers, logits, truth, rows);
+                    slopes.put(lanes, weights, &mut target.block(0));
                     target.store(lanes, 0);
                 }
             }
@@ -89,16 +101,49 @@ where
     }
 }
 
-impl<R: Real + Element> ComposedSlopes<R> {
-    /// Adds the gradient of a part of a block, weights apart.
+impl<R: Real + Output> ComposedSlopes<R> {
+    /// Makes the gradient that of all parts of a block, weights apart.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "a block is all of that")]
+    fn add_parts<L: Lanes<R = R>, const GROUP: usize>(
+        &mut self,
+        lanes: L,
+        request: &Request,
+        numbers: &PartNumbers<R>,
+        logits: Rows<'_, R>,
+        truth: Truth<'_, R>,
+        rows: &mut PartRows<R>,
+    ) {
+        self.gradient.fill(Row([R::ZERO; BLOCK]));
+        let mut first_cost = 0;
+        for (number, part) in numbers.parts(request, matches!(truth, Truth::Labels(_))).enumerate() {
+            self.add_part::<L, GROUP>(lanes, &part, [number, first_cost], logits, truth, rows);
+            first_cost += part.costs.len();
+        }
+    }
+
+    /// Writes the gradient of a block, weighted.
+    #[inline(always)]
+    fn put<L: Lanes<R = R>>(&self, lanes: L, weights: Option<&Row<R>>, to: &mut SinkBlock<'_, R, R>) {
+        for (class, gradient) in self.gradient.iter().enumerate() {
+            for j in 0..VECTORS {
+                let mut x = lanes.load(gradient.vector(j));
+                if let Some(weights) = weights {
+                    let weight = lanes.load(weights.vector(j));
+                    let counts = lanes.gt(weight, lanes.splat(R::ZERO));
+                    x = lanes.keep(counts, lanes.mul(weight, x));
+                }
+                to.put(lanes, class, j, x);
+            }
+        }
+    }
+
+    /// Adds the gradient of a part of a block, weights apart; of the part its number, and where its slopes by costs begin.
+    #[inline(always)]
     fn add_part<L: Lanes<R = R>, const GROUP: usize>(
         &mut self,
         lanes: L,
         part: &Part<'_, R>,
-        number: usize,
-        first_cost: usize,
+        [number, first_cost]: [usize; 2],
         logits: Rows<'_, R>,
         truth: Truth<'_, R>,
         rows: &mut PartRows<R>,
@@ -111,15 +156,13 @@ impl<R: Real + Element> ComposedSlopes<R> {
         }
         let (by_p, by_logs) = (&self.by_p[of_part.clone()], &self.by_logs[of_part]);
         let Part { activation, sums, logs, exponents, costs } = *part;
-        // Logarithms that the loss does not depend on are not computed; nor are those that need none but their sums do.
         let by_log = by_logs.iter().any(|slope| slope.is_some());
-        let is_focal = exponents.powers.iter().any(|(exponent, _)| *exponent != R::ZERO);
-        let taken = if by_log && is_focal { logs } else { Logs::None };
+        // Slopes by the logarithms without an exponent need probabilities alone.
+        let taken = if by_log && exponents.are_some() { logs } else { Logs::None };
         lanes.call::<_, GROUP>(ActivatePart { activation, logs: taken, logits, rows });
-        let (rows, probabilities) = (&*rows, rows.probabilities());
         let by_cost = sums.contains(Sum::Cost);
         let by_p = if by_cost || by_p.iter().any(|slope| slope.is_some()) {
-            let u = &mut self.u[..];
+            let (u, probabilities) = (&mut self.u[..], rows.probabilities());
             with_truth!(truth, truth => {
                 lanes.call::<_, GROUP>(ByProbability { slopes: by_p, probabilities, truth, u });
             });
@@ -132,20 +175,26 @@ impl<R: Real + Element> ComposedSlopes<R> {
             None
         };
         let by_log = if by_log {
-            let q = &mut self.q[..];
-            match (truth, logs) {
-                (Truth::Labels(labels), Logs::OfLabels) => {
-                    let slopes = by_logs;
-                    lanes.call::<_, GROUP>(ByLogarithmsOfLabels { logits, slopes, exponents, rows, labels, q });
+            let (focal, slopes, q) = (exponents.are_some(), by_logs, &mut self.q[..]);
+            if let (Truth::Labels(labels), Logs::OfLabels) = (truth, logs) {
+                if focal {
+                    lanes.call::<_, GROUP>(rows.fill_of_labels(logits, labels));
+                    lanes.call::<_, GROUP>(rows.weigh(Weighing::Slope, activation, exponents, logs));
                 }
-                (truth, _) => with_truth!(truth, truth => lanes.call::<_, GROUP>(ByLogarithms {
-                    activation, slopes: by_logs, exponents, rows, truth, q,
-                })),
+                let row = focal.then(|| rows.of_labels());
+                lanes.call::<_, GROUP>(ByLogarithmsOfLabels { row, slopes, labels, q });
+            } else {
+                lanes.call::<_, GROUP>(rows.weigh(Weighing::Slope, activation, exponents, logs));
+                let (probabilities, rows) = (rows.probabilities(), rows.logarithms());
+                with_truth!(truth, truth => lanes.call::<_, GROUP>(ByLogarithms {
+                    activation, slopes, probabilities, rows, truth, q,
+                }));
             }
             Some(&self.q[..])
         } else {
             None
         };
+        let probabilities = rows.probabilities();
         let gradient = &mut self.gradient[..];
         lanes.call::<_, GROUP>(ThroughActivation { activation, probabilities, by_p, by_log, depends, gradient });
     }

@@ -1,19 +1,20 @@
 //! Step 1 for any request.
 
-use dice_core::{Needs, NonFinite, Sum, Sums};
+use dice_core::{Needs, NonFinite, Request, Sum, Sums};
 
 use super::Composed;
 use super::costs::AddCosts;
-use super::logarithms::{AddLogarithms, AddLogarithmsOfLabels};
+use super::fused::{AddFused, for_classes, is_fused};
+use super::logarithms::{AddEverywhere, AddLogarithms, AddOfLabels, Weighing};
 use super::part::{ActivatePart, Logs, PartRows, fit_rows};
-use super::plan::{Part, Truth, follows, with_truth};
+use super::plan::{Part, PartNumbers, Truth, follows, with_truth};
 use super::probabilities::AddProbabilities;
 use super::scratch::ComposedScratch;
 use super::sums::ComposedSums;
 use super::target::AddTarget;
 use crate::block::{BLOCK, Row};
 use crate::element::Element;
-use crate::gather::{self, FirstBad, Logits, NotFinite, Reading, Rows};
+use crate::gather::{self, Channels, FirstBad, Logits, NotFinite, Reading, Rows};
 use crate::keep::{Keep, Lent};
 use crate::kernel::sample::SampleTable;
 use crate::kernel::statistics::StatisticsPass;
@@ -38,6 +39,8 @@ where
         source.fit(stage);
         fit_rows(rows, request, classes, labels);
         numbers.fit(request);
+        let of_target = request.of_target();
+        let fused = labels && request.parts() == 1 && numbers.parts(request, labels).all(|part| is_fused(&part));
         let mut channels = Row([0; BLOCK]);
         let mut of_sample = SampleTable::new(table, classes, request);
         let mut bad = FirstBad::default();
@@ -48,46 +51,57 @@ where
             let (mut spans, mut blocks) = (tile.spans(), 0);
             while let Some(run) = source.run(lanes, &mut spans, F32_BLOCKS - blocks % F32_BLOCKS) {
                 sums.counts.add_blocks(lanes, run.labels, source.first());
-                for block in 0..run.len() {
-                    let block = source.block_of(lanes, stage, &run, block, &mut bad, Reading::Numbers);
+                let mut next = 0;
+                while next < run.len() {
+                    let block = source.block_of(lanes, stage, &run, next, &mut bad, Reading::Numbers);
+                    next += 1;
                     if block.counted == 0 {
                         continue;
                     }
                     let Logits::Real(logits) = block.logits else { unreachable!("numbers were asked for") };
+                    let weights = block.weights;
+                    if let gather::Truth::Labels(Channels::Bytes(labels)) = block.truth {
+                        next += labels.blocks.len() - 1;
+                        if run.labels.is_empty() {
+                            sums.counts.add_blocks(lanes, labels.blocks, source.first());
+                        }
+                        let (columns, first) = (&mut sums.columns[..], of_target.len());
+                        if fused {
+                            let overlap = request.part(0).sums.contains(Sum::Prediction);
+                            let rows = &mut *rows;
+                            for_classes!(lanes, L, GROUP, classes, AddFused {
+                                logits, labels, rows, overlap, columns, width, first
+                            });
+                            continue;
+                        }
+                        for block in 0..labels.blocks.len() {
+                            let truth = Truth::Labels(labels.get(block).row(lanes, &mut channels));
+                            let block = BlockOf { logits: logits.behind(block), truth, weights };
+                            add_parts::<L, GROUP>(lanes, request, numbers, block, rows, columns);
+                        }
+                        continue;
+                    }
                     let truth = match block.truth {
                         gather::Truth::Labels(labels) => Truth::Labels(labels.row(lanes, &mut channels)),
                         gather::Truth::Dense(target) => Truth::Dense(target),
                     };
-                    let weights = block.weights;
-                    match truth {
-                        Truth::Labels(channels) if weights.is_none() => {
-                            if run.labels.is_empty() {
-                                sums.counts.add_row(channels);
-                            }
-                        }
-                        _ => {
+                    match (truth, weights) {
+                        (Truth::Labels(channels), None) => sums.counts.add_row(channels),
+                        (truth, weights) => {
                             let weights = weights.expect("a block with a dense target has weights");
                             let ComposedSums { columns, valid, .. } = &mut *sums;
                             // Of labels all of them are T, and the first column holds it.
-                            let sums = if !labels {
-                                request.of_target()
-                            } else if request.of_target().is_empty() {
-                                Sums::NONE
-                            } else {
-                                Sums::NONE.with(Sum::Target)
+                            let sums = match of_target {
+                                of_target if !labels || of_target.is_empty() => of_target,
+                                _ => Sums::NONE.with(Sum::Target),
                             };
                             with_truth!(truth, truth => {
                                 lanes.call::<_, GROUP>(AddTarget { sums, truth, weights, valid, columns, width });
                             });
                         }
                     }
-                    let columns = &mut sums.columns[..];
-                    let mut first = request.of_target().len();
-                    for part in numbers.parts(request, labels) {
-                        let to = To { columns: &mut *columns, width, first };
-                        part.add::<L, GROUP>(lanes, logits, truth, weights, request.of_target(), rows, to);
-                        first += part.sums.len();
-                    }
+                    let block = BlockOf { logits, truth, weights };
+                    add_parts::<L, GROUP>(lanes, request, numbers, block, rows, &mut sums.columns);
                 }
                 blocks += run.len();
                 if blocks.is_multiple_of(F32_BLOCKS) {
@@ -123,6 +137,36 @@ where
     }
 }
 
+/// A block, as the kernels read it.
+#[derive(Clone, Copy)]
+struct BlockOf<'s, R> {
+    logits: Rows<'s, R>,
+    truth: Truth<'s, R>,
+    /// Absent if all are 1.
+    weights: Option<&'s Row<R>>,
+}
+
+/// Adds all parts of a block.
+#[inline(always)]
+fn add_parts<L: Lanes, const GROUP: usize>(
+    lanes: L,
+    request: &Request,
+    numbers: &PartNumbers<L::R>,
+    block: BlockOf<'_, L::R>,
+    rows: &mut PartRows<L::R>,
+    columns: &mut [LaneSum<L::R>],
+) where
+    L::R: Element,
+{
+    let of_target = request.of_target();
+    let (width, mut first) = (request.columns(), of_target.len());
+    for part in numbers.parts(request, matches!(block.truth, Truth::Labels(_))) {
+        let to = To { columns: &mut *columns, width, first, of_target };
+        part.add::<L, GROUP>(lanes, block, rows, to);
+        first += part.sums.len();
+    }
+}
+
 /// Where a part adds: some columns of each class.
 struct To<'s, R> {
     columns: &'s mut [LaneSum<R>],
@@ -130,55 +174,60 @@ struct To<'s, R> {
     width: usize,
     /// The first one of the part.
     first: usize,
+    of_target: Sums,
 }
 
 impl<R: Real + Element> Part<'_, R> {
     /// Adds a block.
     #[inline(always)]
-    #[expect(clippy::too_many_arguments, reason = "a block is all of that")]
     fn add<L: Lanes<R = R>, const GROUP: usize>(
         &self,
         lanes: L,
-        logits: Rows<'_, R>,
-        truth: Truth<'_, R>,
-        weights: Option<&Row<R>>,
-        of_target: Sums,
+        BlockOf { logits, truth, weights }: BlockOf<'_, R>,
         rows: &mut PartRows<R>,
         to: To<'_, R>,
     ) {
         let Self { activation, sums, logs, exponents, costs } = *self;
-        let To { columns, width, mut first } = to;
+        let To { columns, width, mut first, of_target } = to;
         lanes.call::<_, GROUP>(ActivatePart { activation, logs, logits, rows });
-        let (rows, probabilities) = (&*rows, rows.probabilities());
         let asked = sums.and(PROBABILITIES);
         let is_labels = matches!(truth, Truth::Labels(_));
         let needs = Needs::new(activation, sums);
         let sums_of_p = if follows(&needs, of_target, is_labels) { asked.without(DIFFERENCE) } else { asked };
         if !sums_of_p.is_empty() {
-            let columns = &mut *columns;
+            let (columns, probabilities) = (&mut *columns, rows.probabilities());
             with_truth!(truth, truth => lanes.call::<_, GROUP>(AddProbabilities {
                 sums: sums_of_p, probabilities, truth, weights, columns, width, first,
             }));
         }
         first += asked.len();
-        let asked = sums.and(Sums::LOGS);
-        match (truth, logs) {
-            (_, Logs::None) => {}
-            (Truth::Labels(labels), Logs::OfLabels) => {
-                let columns = &mut *columns;
-                lanes.call::<_, GROUP>(AddLogarithmsOfLabels {
-                    logits, exponents, rows, labels, weights, columns, width, first,
-                });
+        let (powers, others) = (sums.and(Sums::POWERS), sums.and(Sums::LOGS).without(Sums::POWERS));
+        if !others.is_empty() {
+            let (rows, columns, first) = (rows.logarithms(), &mut *columns, first + powers.len());
+            lanes.call::<_, GROUP>(AddEverywhere { sums: others, rows, weights, columns, width, first });
+        }
+        if !powers.is_empty() {
+            if let (Truth::Labels(labels), Logs::OfLabels) = (truth, logs) {
+                lanes.call::<_, GROUP>(rows.fill_of_labels(logits, labels));
             }
-            (truth, _) => {
-                let columns = &mut *columns;
+            if exponents.are_some() {
+                lanes.call::<_, GROUP>(rows.weigh(Weighing::Value, activation, exponents, logs));
+            }
+            let columns = &mut *columns;
+            if let (Truth::Labels(labels), Logs::OfLabels) = (truth, logs) {
+                let row = rows.of_labels();
+                lanes.call::<_, GROUP>(AddOfLabels { row, labels, weights, columns, width, column: first });
+            } else {
+                let rows = rows.logarithms();
                 with_truth!(truth, truth => lanes.call::<_, GROUP>(AddLogarithms {
-                    activation, sums: asked, exponents, rows, truth, weights, columns, width, first,
+                    sums: powers, rows, truth, weights, columns, width, first,
                 }));
             }
         }
+        let asked = sums.and(Sums::LOGS);
         let column = first + asked.len();
         if let (true, Truth::Labels(labels)) = (sums.contains(Sum::Cost), truth) {
+            let probabilities = rows.probabilities();
             lanes.call::<_, GROUP>(AddCosts { costs, probabilities, labels, weights, columns, width, column });
         }
     }
