@@ -35,13 +35,17 @@ pub(super) fn is_fused<R: Real>(part: &Part<'_, R>) -> bool {
         && part.exponents.powers.len() == 1
 }
 
-/// Calls `$kernel::<CLASSES>` on the lanes for the class bucket.
+/// Runs `$kernel::<CLASSES>` [apart](super::apart) for the class bucket.
 macro_rules! for_classes {
     ($lanes:expr, $l:ident, $group:ident, $classes:expr, $kernel:ident { $($field:ident),* }) => {
         match $classes {
-            2 if <$l::R as Real>::HAS_CLASS_BUCKETS => $lanes.call::<_, $group>($kernel::<_, 2> { $($field),* }),
-            4 if <$l::R as Real>::HAS_CLASS_BUCKETS => $lanes.call::<_, $group>($kernel::<_, 4> { $($field),* }),
-            _ => $lanes.call::<_, $group>($kernel::<_, 0> { $($field),* }),
+            2 if <$l::R as Real>::HAS_CLASS_BUCKETS => {
+                apart::<_, _, $group>($lanes, $kernel::<_, 2> { $($field),* })
+            }
+            4 if <$l::R as Real>::HAS_CLASS_BUCKETS => {
+                apart::<_, _, $group>($lanes, $kernel::<_, 4> { $($field),* })
+            }
+            _ => apart::<_, _, $group>($lanes, $kernel::<_, 0> { $($field),* }),
         }
     };
 }

@@ -5,7 +5,7 @@
 use dice_core::{Request, Sum};
 
 use super::costs::ByCosts;
-use super::Composed;
+use super::{Composed, apart};
 use super::fused::{PullBackFused, for_classes, is_fused};
 use super::logarithms::{ByLogarithms, ByLogarithmsOfLabels, Weighing};
 use super::part::{ActivatePart, Logs, PartRows, fit_rows};
@@ -159,16 +159,16 @@ impl<R: Real + Output> ComposedSlopes<R> {
         let by_log = by_logs.iter().any(|slope| slope.is_some());
         // Slopes by the logarithms without an exponent need probabilities alone.
         let taken = if by_log && exponents.are_some() { logs } else { Logs::None };
-        lanes.call::<_, GROUP>(ActivatePart { activation, logs: taken, logits, rows });
+        apart::<_, _, GROUP>(lanes, ActivatePart { activation, logs: taken, logits, rows });
         let by_cost = sums.contains(Sum::Cost);
         let by_p = if by_cost || by_p.iter().any(|slope| slope.is_some()) {
             let (u, probabilities) = (&mut self.u[..], rows.probabilities());
             with_truth!(truth, truth => {
-                lanes.call::<_, GROUP>(ByProbability { slopes: by_p, probabilities, truth, u });
+                apart::<_, _, GROUP>(lanes, ByProbability { slopes: by_p, probabilities, truth, u });
             });
             if let (true, Truth::Labels(labels)) = (by_cost, truth) {
                 let slopes = &self.by_costs[first_cost..][..costs.len()];
-                lanes.call::<_, GROUP>(ByCosts { slopes, labels, u: &mut self.u });
+                apart::<_, _, GROUP>(lanes, ByCosts { slopes, labels, u: &mut self.u });
             }
             Some(&self.u[..])
         } else {
@@ -178,15 +178,15 @@ impl<R: Real + Output> ComposedSlopes<R> {
             let (focal, slopes, q) = (exponents.are_some(), by_logs, &mut self.q[..]);
             if let (Truth::Labels(labels), Logs::OfLabels) = (truth, logs) {
                 if focal {
-                    lanes.call::<_, GROUP>(rows.fill_of_labels(logits, labels));
-                    lanes.call::<_, GROUP>(rows.weigh(Weighing::Slope, activation, exponents, logs));
+                    apart::<_, _, GROUP>(lanes, rows.fill_of_labels(logits, labels));
+                    apart::<_, _, GROUP>(lanes, rows.weigh(Weighing::Slope, activation, exponents, logs));
                 }
                 let row = focal.then(|| rows.of_labels());
-                lanes.call::<_, GROUP>(ByLogarithmsOfLabels { row, slopes, labels, q });
+                apart::<_, _, GROUP>(lanes, ByLogarithmsOfLabels { row, slopes, labels, q });
             } else {
-                lanes.call::<_, GROUP>(rows.weigh(Weighing::Slope, activation, exponents, logs));
+                apart::<_, _, GROUP>(lanes, rows.weigh(Weighing::Slope, activation, exponents, logs));
                 let (probabilities, rows) = (rows.probabilities(), rows.logarithms());
-                with_truth!(truth, truth => lanes.call::<_, GROUP>(ByLogarithms {
+                with_truth!(truth, truth => apart::<_, _, GROUP>(lanes, ByLogarithms {
                     activation, slopes, probabilities, rows, truth, q,
                 }));
             }
@@ -196,6 +196,6 @@ impl<R: Real + Output> ComposedSlopes<R> {
         };
         let probabilities = rows.probabilities();
         let gradient = &mut self.gradient[..];
-        lanes.call::<_, GROUP>(ThroughActivation { activation, probabilities, by_p, by_log, depends, gradient });
+        apart::<_, _, GROUP>(lanes, ThroughActivation { activation, probabilities, by_p, by_log, depends, gradient });
     }
 }

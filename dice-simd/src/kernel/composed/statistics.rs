@@ -2,7 +2,7 @@
 
 use dice_core::{Needs, NonFinite, Request, Sum, Sums};
 
-use super::Composed;
+use super::{Composed, apart};
 use super::costs::AddCosts;
 use super::fused::{AddFused, for_classes, is_fused};
 use super::logarithms::{AddEverywhere, AddLogarithms, AddOfLabels, Weighing};
@@ -96,7 +96,7 @@ where
                                 _ => Sums::NONE.with(Sum::Target),
                             };
                             with_truth!(truth, truth => {
-                                lanes.call::<_, GROUP>(AddTarget { sums, truth, weights, valid, columns, width });
+                                apart::<_, _, GROUP>(lanes, AddTarget { sums, truth, weights, valid, columns, width });
                             });
                         }
                     }
@@ -189,14 +189,14 @@ impl<R: Real + Element> Part<'_, R> {
     ) {
         let Self { activation, sums, logs, exponents, costs } = *self;
         let To { columns, width, mut first, of_target } = to;
-        lanes.call::<_, GROUP>(ActivatePart { activation, logs, logits, rows });
+        apart::<_, _, GROUP>(lanes, ActivatePart { activation, logs, logits, rows });
         let asked = sums.and(PROBABILITIES);
         let is_labels = matches!(truth, Truth::Labels(_));
         let needs = Needs::new(activation, sums);
         let sums_of_p = if follows(&needs, of_target, is_labels) { asked.without(DIFFERENCE) } else { asked };
         if !sums_of_p.is_empty() {
             let (columns, probabilities) = (&mut *columns, rows.probabilities());
-            with_truth!(truth, truth => lanes.call::<_, GROUP>(AddProbabilities {
+            with_truth!(truth, truth => apart::<_, _, GROUP>(lanes, AddProbabilities {
                 sums: sums_of_p, probabilities, truth, weights, columns, width, first,
             }));
         }
@@ -204,22 +204,22 @@ impl<R: Real + Element> Part<'_, R> {
         let (powers, others) = (sums.and(Sums::POWERS), sums.and(Sums::LOGS).without(Sums::POWERS));
         if !others.is_empty() {
             let (rows, columns, first) = (rows.logarithms(), &mut *columns, first + powers.len());
-            lanes.call::<_, GROUP>(AddEverywhere { sums: others, rows, weights, columns, width, first });
+            apart::<_, _, GROUP>(lanes, AddEverywhere { sums: others, rows, weights, columns, width, first });
         }
         if !powers.is_empty() {
             if let (Truth::Labels(labels), Logs::OfLabels) = (truth, logs) {
-                lanes.call::<_, GROUP>(rows.fill_of_labels(logits, labels));
+                apart::<_, _, GROUP>(lanes, rows.fill_of_labels(logits, labels));
             }
             if exponents.are_some() {
-                lanes.call::<_, GROUP>(rows.weigh(Weighing::Value, activation, exponents, logs));
+                apart::<_, _, GROUP>(lanes, rows.weigh(Weighing::Value, activation, exponents, logs));
             }
             let columns = &mut *columns;
             if let (Truth::Labels(labels), Logs::OfLabels) = (truth, logs) {
                 let row = rows.of_labels();
-                lanes.call::<_, GROUP>(AddOfLabels { row, labels, weights, columns, width, column: first });
+                apart::<_, _, GROUP>(lanes, AddOfLabels { row, labels, weights, columns, width, column: first });
             } else {
                 let rows = rows.logarithms();
-                with_truth!(truth, truth => lanes.call::<_, GROUP>(AddLogarithms {
+                with_truth!(truth, truth => apart::<_, _, GROUP>(lanes, AddLogarithms {
                     sums: powers, rows, truth, weights, columns, width, first,
                 }));
             }
@@ -228,7 +228,7 @@ impl<R: Real + Element> Part<'_, R> {
         let column = first + asked.len();
         if let (true, Truth::Labels(labels)) = (sums.contains(Sum::Cost), truth) {
             let probabilities = rows.probabilities();
-            lanes.call::<_, GROUP>(AddCosts { costs, probabilities, labels, weights, columns, width, column });
+            apart::<_, _, GROUP>(lanes, AddCosts { costs, probabilities, labels, weights, columns, width, column });
         }
     }
 }
