@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::mem;
 use std::sync::Mutex;
 
-use dice_core::{Activation, NonFinite, Request, Statistics, Sum, accumulator};
+use dice_core::{NonFinite, Request, Statistics, Sum, accumulator};
 
 use super::activate::{Activate, Ahead, Probabilities, for_activation_and_classes, softmax, takes_voxels_apart};
 use super::blocks::{PlainBlocks, UseBlock};
