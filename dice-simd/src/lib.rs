@@ -19,9 +19,10 @@
 //! # Ok::<(), dice_simd::Error>(())
 //! ```
 //!
-//! The parts: `isa` and `dispatch` choose the instruction set, `lanes` holds its instructions, `kernel` the algorithms
-//! over voxels, `gather` and `scatter` bring any layout to the one form that kernels read and write, `tile` cuts a volume
-//! and `executor` spreads the tiles over threads.
+//! The parts, each built on those before it: `block` and `tile` say how a volume is cut, `real` what is computed in, `lanes`
+//! holds the instructions, `isa` and `dispatch` choose among them; `element` and `form` tell how numbers lie in memory, `gather`
+//! and `scatter` bring any layout to the one form that kernels read and write; `kernel` holds the algorithms over voxels,
+//! `passes` compiles them, and `engine` has an `executor` spread the tiles over threads.
 
 mod block;
 mod dispatch;
@@ -59,3 +60,8 @@ pub use lanes::DefaultFloatMode;
 pub use passes::{Arithmetic, Float};
 pub use tile::TILE_VOXELS;
 pub use workspace::Workspace;
+
+/// The program in the README compiles and runs.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

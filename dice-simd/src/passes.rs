@@ -1,6 +1,6 @@
 //! The passes as an engine calls them, each compiled once.
 //!
-//! An engine is generic, so its code is compiled in every crate that uses one. The functions here have no type of their own:
+//! An engine is generic, so its code is compiled in every crate that uses one. The functions here have no type parameter:
 //! they are compiled in this crate, and with them all kernels.
 
 use dice_core::half::{bf16, f16};

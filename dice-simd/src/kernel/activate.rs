@@ -360,18 +360,22 @@ impl Activate for Identity {
 /// Calls `$run::<Activate, CLASSES>` for the activation and the class bucket: 0 stands for any number of classes. f64 has that
 /// bucket only.
 macro_rules! for_activation_and_classes {
-    ($activation:expr, $classes:expr, $this:ident.$run:ident::<$lanes:ident, $group:ident>($($argument:expr),*)) => {
+    ($activation:expr, $classes:expr, $this:ident.$run:ident::<$lanes:ident, $group:ident>($($argument:expr),*)) => {{
+        use dice_core::Activation;
+
+        use crate::kernel::activate::{Identity, Sigmoid, Softmax};
+
         match ($activation, $classes) {
             (Activation::Softmax, 2) if <$lanes::R as crate::real::Real>::HAS_CLASS_BUCKETS => {
-                $this.$run::<$lanes, $group, crate::kernel::activate::Softmax, 2>($($argument),*)
+                $this.$run::<$lanes, $group, Softmax, 2>($($argument),*)
             }
             (Activation::Softmax, 4) if <$lanes::R as crate::real::Real>::HAS_CLASS_BUCKETS => {
-                $this.$run::<$lanes, $group, crate::kernel::activate::Softmax, 4>($($argument),*)
+                $this.$run::<$lanes, $group, Softmax, 4>($($argument),*)
             }
-            (Activation::Softmax, _) => $this.$run::<$lanes, $group, crate::kernel::activate::Softmax, 0>($($argument),*),
-            (Activation::Sigmoid, _) => $this.$run::<$lanes, $group, crate::kernel::activate::Sigmoid, 0>($($argument),*),
-            (Activation::None, _) => $this.$run::<$lanes, $group, crate::kernel::activate::Identity, 0>($($argument),*),
+            (Activation::Softmax, _) => $this.$run::<$lanes, $group, Softmax, 0>($($argument),*),
+            (Activation::Sigmoid, _) => $this.$run::<$lanes, $group, Sigmoid, 0>($($argument),*),
+            (Activation::None, _) => $this.$run::<$lanes, $group, Identity, 0>($($argument),*),
         }
-    };
+    }};
 }
 pub(super) use for_activation_and_classes;

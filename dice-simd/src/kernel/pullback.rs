@@ -5,7 +5,7 @@
 
 use std::marker::PhantomData;
 
-use dice_core::{Activation, Cotangent};
+use dice_core::Cotangent;
 
 use super::activate::{Activate, Ahead, Probabilities, for_activation_and_classes, softmax, takes_voxels_apart};
 use super::blocks::{PlainBlocks, UseBlock};

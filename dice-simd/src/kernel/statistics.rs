@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
-use dice_core::{Activation, NonFinite, Request};
+use dice_core::{NonFinite, Request};
 
 use super::activate::{Activate, Ahead, Probabilities, for_activation_and_classes, softmax, takes_voxels_apart};
 use super::blocks::{PlainBlocks, UseBlock};

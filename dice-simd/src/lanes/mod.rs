@@ -36,7 +36,7 @@ pub(crate) use scalar::Scalar;
 /// The operations that the kernels need. A value of an implementing type proves that the CPU has the instructions.
 ///
 /// Comparisons with NaN are false. All methods are `#[inline(always)]`: they become instructions only inside a function
-/// that is compiled for them, see [`dispatch`](crate::dispatch).
+/// that is compiled for them, see [`Kernel`].
 pub(crate) trait Lanes: Copy {
     /// What a lane holds.
     type R: Real;
