@@ -5,12 +5,12 @@
 
 mod common;
 
+use std::sync::Mutex;
+
 use common::tolerance::TOTAL;
-use common::{Level, Random, Scene, per_level, rounds};
+use common::{CHUNK, Level, Random, Scene, in_chunks, per_level, rounds, unit_f32};
 use dice_core::{Activation, Group, Request, Sum};
 
-/// Arguments per call.
-const CHUNK: usize = 1 << 16;
 /// Between these the result goes to +0: round(8 d / ln 2) is below −63 · 8 from −(63 + 1/16) ln 2 = −43.71159 on.
 const SURELY_NORMAL: f32 = -43.71;
 const SURELY_ZERO: f32 = -43.72;
@@ -43,12 +43,6 @@ impl Worst {
     }
 }
 
-/// A unit in the last place of the f32 numbers around `exact`.
-fn unit(exact: f64) -> f64 {
-    let exponent = ((exact.to_bits() >> 52) & 0x7ff) as i32 - 1023;
-    f64::from_bits(((exponent - 23 + 1023) as u64) << 52)
-}
-
 /// Checks exp of the arguments, all ≤ 0 and in descending order.
 fn check_descending(level: &Level, d: &[f32]) -> Worst {
     let mut found = vec![f32::NAN; d.len()];
@@ -64,7 +58,7 @@ fn check_descending(level: &Level, d: &[f32]) -> Worst {
             continue;
         }
         let exact = f64::from(d).exp();
-        let unit = unit(exact);
+        let unit = unit_f32(exact);
         let error = (f64::from(found) - exact).abs() / unit;
         assert!(!error.is_nan(), "exp({d:e}) is {found:e}");
         let fall = before.map_or(0.0, |before| f64::from(found - before) / unit);
@@ -84,7 +78,7 @@ fn dense_part(level: &Level) {
     let mut worst = Worst::default();
     let last = 87.4_f32.to_bits();
     let arguments: Vec<f32> = (0..=last).step_by(rounds(997, 99_991)).map(negative).collect();
-    for chunk in arguments.chunks(CHUNK) {
+    for chunk in arguments.chunks(CHUNK as usize) {
         worst.merge(check_descending(level, chunk));
     }
     // Every argument around the bounds of the reduction, n + 1/2 times ln 2, around its multiples, and around the end.
@@ -133,29 +127,14 @@ fn special_arguments(level: &Level) {
 }
 per_level!(special_arguments);
 
-/// Splits `0..count` among as many threads as the machine has, in chunks.
+/// The worst of all chunks of `0..count`.
 fn in_parallel(count: u32, check: impl Fn(std::ops::Range<u32>) -> Worst + Sync) -> Worst {
-    let next = std::sync::atomic::AtomicU32::new(0);
-    let chunks = count.div_ceil(CHUNK as u32);
-    let work = || {
-        let mut worst = Worst::default();
-        loop {
-            let chunk = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            if chunk >= chunks {
-                return worst;
-            }
-            let first = chunk * CHUNK as u32;
-            // One more, so that the step to the next chunk is looked at too.
-            worst.merge(check(first..first.saturating_add(CHUNK as u32 + 1).min(count)));
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut worst = Worst::default();
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().for_each(|worker| worst.merge(worker.join().unwrap()));
+    let worst = Mutex::new(Worst::default());
+    in_chunks(count, |range| {
+        let found = check(range);
+        worst.lock().unwrap().merge(found);
     });
-    worst
+    worst.into_inner().unwrap()
 }
 
 /// All 2^32 bit patterns: negative numbers and zeros within their bounds, NaN stays NaN, positive numbers, for which exp is not

@@ -1,84 +1,16 @@
-//! The exponential of the f64 kernels, against one computed here in pairs of f64 numbers.
+//! The exponential of the f64 kernels, against one computed in pairs of f64 numbers.
 
 mod common;
 
+use common::pair::{Pair, error_of, exp, power_of_two};
 use common::tolerance::{EXP_F64, EXP_F64_PORTABLE};
 use common::{Level, Random, per_level, rounds};
 
-/// A sum of two f64 numbers, the second below half a unit in the last place of the first: 106 bits.
-#[derive(Debug, Clone, Copy)]
-struct Pair(f64, f64);
-
-impl Pair {
-    /// a + b exactly, for |a| ≥ |b| (Dekker).
-    fn quick(a: f64, b: f64) -> Self {
-        let sum = a + b;
-        Self(sum, b - (sum - a))
-    }
-
-    /// a + b exactly (Knuth).
-    fn sum(a: f64, b: f64) -> Self {
-        let sum = a + b;
-        let part = sum - a;
-        Self(sum, (a - (sum - part)) + (b - part))
-    }
-
-    fn product(a: f64, b: f64) -> Self {
-        let product = a * b;
-        Self(product, a.mul_add(b, -product))
-    }
-
-    fn add(self, other: Self) -> Self {
-        let Self(high, low) = Self::sum(self.0, other.0);
-        Self::quick(high, low + self.1 + other.1)
-    }
-
-    fn mul(self, other: Self) -> Self {
-        let Self(high, low) = Self::product(self.0, other.0);
-        Self::quick(high, low + self.0.mul_add(other.1, self.1 * other.0))
-    }
-}
-
-/// ln 2 in three parts; the first has 32 bits, so that its product with n is exact.
-const LN_2: [f64; 3] = [0.693_147_180_369_123_8, 1.908_214_929_270_587_7e-10, 1.161_222_722_936_253_2e-26];
-/// 1/6.
-const SIXTH: Pair = Pair(1.0 / 6.0, 9.251_858_538_542_97e-18);
-
-/// exp(d) = 2^n · pair, to about 100 bits.
-fn exact(d: f64) -> (i32, Pair) {
-    let n = (d * std::f64::consts::LOG2_E).round();
-    // Both are multiples of the last bit of d, and so near each other that the difference is exact.
-    let near = d - n * LN_2[0];
-    let rest = Pair::product(-n, LN_2[1]);
-    let r = Pair::sum(near, rest.0);
-    let r = Pair::quick(r.0, r.1 + rest.1 - n * LN_2[2]);
-    // exp(r) = exp(r/16)^16, and of |r/16| < 0.022 what follows the cube is 1e-8 of the whole.
-    let s = Pair(r.0 / 16.0, r.1 / 16.0);
-    let tail = [3_628_800.0, 362_880.0, 40_320.0, 5040.0, 720.0, 120.0];
-    let tail = tail.into_iter().fold(1.0 / 39_916_800.0, |tail: f64, k: f64| tail * s.0 + 1.0 / k);
-    let tail = Pair(1.0 / 24.0 + tail * s.0, 0.0);
-    let mut p = SIXTH.add(s.mul(tail));
-    p = Pair(0.5, 0.0).add(s.mul(p));
-    p = Pair(1.0, 0.0).add(s.mul(p));
-    p = Pair(1.0, 0.0).add(s.mul(p));
-    for _ in 0..4 {
-        p = p.mul(p);
-    }
-    (n as i32, p)
-}
-
-/// 2^n of a normal number.
-fn power_of_two(n: i32) -> f64 {
-    f64::from_bits(((n + 1023) as u64) << 52)
-}
-
 /// The error of `found` as exp(d), in units in the last place.
 fn error(d: f64, found: f64) -> f64 {
-    let (n, Pair(high, low)) = exact(d);
+    let (n, p) = exp(d);
     // Exact, as long as the result is normal.
-    let found = found * power_of_two(-n);
-    let unit = if high >= 1.0 { f64::EPSILON } else { f64::EPSILON / 2.0 };
-    ((found - high) - low).abs() / unit
+    error_of(found * power_of_two(-n), p)
 }
 
 /// The pairs give the digits that are known.
@@ -89,7 +21,7 @@ fn known_exponentials() {
         (-1.0, 0.367_879_441_171_442_33, -1.242_875_367_278_836_3e-17),
         (-0.5, 0.606_530_659_712_633_4, -6.593_178_415_491_414e-19),
     ] {
-        let (n, p) = exact(d);
+        let (n, p) = exp(d);
         let scale = power_of_two(n);
         let found = Pair::quick(p.0 * scale, p.1 * scale);
         assert_eq!(found.0, high, "exp({d})");

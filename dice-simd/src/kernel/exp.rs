@@ -109,7 +109,8 @@ pub fn exp_nonpositive_f64(isa: Isa, d: &[f64], result: &mut [f64]) {
     each(isa, Exp, d, result);
 }
 
-/// exp and exp − 1 of each number of `d`, all ≤ 0 or NaN, as the f32 kernels compute them together: TODO
+/// exp and exp − 1 of each number of `d`, all ≤ 0 or NaN, as the f32 kernels compute them together:
+/// exp − 1 within 2.7 ULP (on the portable level 3 ULP), exp within the bounds of [`exp_nonpositive`].
 ///
 /// # Panics
 /// As [`exp_nonpositive`].
@@ -118,7 +119,8 @@ pub fn exp_m1_nonpositive(isa: Isa, d: &[f32], exponential: &mut [f32], less_one
     each(isa, ExpAndLessOne::<1>, d, less_one);
 }
 
-/// As [`exp_m1_nonpositive`], as the f64 kernels compute them: TODO
+/// As [`exp_m1_nonpositive`], as the f64 kernels compute them: exp − 1 within 1.3 ULP, exp to the bits of
+/// [`exp_nonpositive_f64`].
 ///
 /// # Panics
 /// As [`exp_nonpositive`].

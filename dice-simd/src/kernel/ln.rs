@@ -87,8 +87,8 @@ impl<R: Real> Elementary<R> for Ln1p {
     }
 }
 
-/// ln of each number of `x`, all positive and normal or NaN, as the f32 kernels compute it on `isa`: within TODO ULP. (On the
-/// portable level TODO ULP.) Numbers below the least normal one count as that.
+/// ln of each number of `x`, all positive and normal or NaN, as the f32 kernels compute it on `isa`: within 1 ULP. (On the
+/// portable level 1.1 ULP.) Numbers below the least normal one count as that.
 ///
 /// # Panics
 /// If the slices differ in length, or this CPU does not have `isa`.
@@ -96,7 +96,7 @@ pub fn ln_positive(isa: Isa, x: &[f32], result: &mut [f32]) {
     each(isa, Ln, x, result);
 }
 
-/// As [`ln_positive`], as the f64 kernels compute it: within TODO ULP. (On the portable level TODO ULP.)
+/// As [`ln_positive`], as the f64 kernels compute it: within 1.4 ULP. (On the portable level 1.6 ULP.)
 ///
 /// # Panics
 /// As [`ln_positive`].
@@ -104,8 +104,8 @@ pub fn ln_positive_f64(isa: Isa, x: &[f64], result: &mut [f64]) {
     each(isa, Ln, x, result);
 }
 
-/// ln(1 + e) of each number of `e`, all from 0 to 1 or NaN, as the f32 kernels compute it on `isa`: within TODO ULP. (On the
-/// portable level TODO ULP.)
+/// ln(1 + e) of each number of `e`, all from 0 to 1 or NaN, as the f32 kernels compute it on `isa`: within 1 ULP, on the
+/// portable level, too.
 ///
 /// # Panics
 /// As [`ln_positive`].
@@ -113,7 +113,7 @@ pub fn ln_1p_unit(isa: Isa, e: &[f32], result: &mut [f32]) {
     each(isa, Ln1p, e, result);
 }
 
-/// As [`ln_1p_unit`], as the f64 kernels compute it: within TODO ULP. (On the portable level TODO ULP.)
+/// As [`ln_1p_unit`], as the f64 kernels compute it: within 1.4 ULP.
 ///
 /// # Panics
 /// As [`ln_positive`].

@@ -48,6 +48,12 @@ impl Level {
         exp_nonpositive_f64(self.isa, d, result);
     }
 
+    /// A function of every number of `x`, as the kernels of the level compute it.
+    pub(crate) fn apply<R>(&self, function: impl Fn(Isa, &[R], &mut [R]), x: &[R], result: &mut [R]) {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        function(self.isa, x, result);
+    }
+
     /// Demands `error` ≤ `bound`, and keeps the greatest error for the report (`--nocapture` shows it).
     #[track_caller]
     pub(crate) fn within(&self, what: &'static str, error: f64, bound: f64, context: impl FnOnce() -> String) {

@@ -7,6 +7,8 @@
     reason = "every test file is a crate of its own and uses its own part of this module"
 )]
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use proptest::prelude::Strategy;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -14,6 +16,7 @@ pub(crate) mod draw;
 pub(crate) mod inputs;
 mod level;
 pub(crate) mod loss;
+pub(crate) mod pair;
 mod scene;
 pub(crate) mod tolerance;
 
@@ -42,6 +45,38 @@ pub(crate) fn for_any<S: Strategy>(cases: u32, strategy: S, check: impl Fn(S::Va
     });
     result.unwrap_or_else(|error| panic!("{error}"));
 }
+
+/// A unit in the last place of the f32 numbers around `exact`, which is normal in f32.
+pub(crate) fn unit_f32(exact: f64) -> f64 {
+    let exponent = ((exact.to_bits() >> 52) & 0x7ff) as i32 - 1023;
+    f64::from_bits(((exponent - 23 + 1023) as u64) << 52)
+}
+
+/// Looks at `0..count` on as many threads as the machine has, in chunks of [`CHUNK`].
+pub(crate) fn in_chunks(count: u32, check: impl Fn(std::ops::Range<u32>) + Sync) {
+    let next = AtomicU32::new(0);
+    let chunks = count.div_ceil(CHUNK);
+    let work = || {
+        loop {
+            let chunk = next.fetch_add(1, Ordering::Relaxed);
+            if chunk >= chunks {
+                return;
+            }
+            let first = chunk * CHUNK;
+            // One more, so that the step to the next chunk is looked at too.
+            check(first..first.saturating_add(CHUNK + 1).min(count));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+}
+
+/// Numbers per call of an elementary function.
+pub(crate) const CHUNK: u32 = 1 << 16;
 
 /// SplitMix64 (Steele, Lea, Flood 2014): seeded, so that a failure repeats.
 #[derive(Debug, Clone)]
