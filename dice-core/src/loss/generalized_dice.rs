@@ -261,7 +261,7 @@ impl LossHead for GeneralizedDice {
                     report.share = report.weight * (floored(report) - 2.0 * report.intersection) / missed;
                 }
                 let relative = factor * report.weight / denominator;
-                let is_floored = union(report) <= self.least_union && self.least_union > 0.0;
+                let is_floored = union(report) < self.least_union;
                 let by_prediction = if is_floored { 0.0 } else { relative * ratio };
                 let by_intersection = -2.0 * relative;
                 let mut add = |sum, derivative| evaluation.cotangent.add(row, class, part, sum, derivative);
