@@ -119,12 +119,11 @@ impl FocalTversky {
     ///
     /// MONAI clamps the probabilities to [1e-7, 1 − 1e-7] first, which changes the volumes by that much: not reproduced.
     pub fn monai_asymmetric_focal_tversky() -> Self {
-        asymmetric_focal_tversky(0.75, 0.7, [1.0, 0.25].into())
+        asymmetric_focal_tversky(0.7, [1.0, 0.25].into())
     }
 }
 
-fn asymmetric_focal_tversky(gamma: f64, delta: f64, exponents: Vec<f64>) -> FocalTversky {
-    debug_assert!((0.0..=1.0).contains(&gamma), "the exponent 1 - γ is of the slope's side that is finite");
+fn asymmetric_focal_tversky(delta: f64, exponents: Vec<f64>) -> FocalTversky {
     let options = Options {
         activation: Activation::None,
         smooth_numerator: 1e-7,
@@ -134,6 +133,12 @@ fn asymmetric_focal_tversky(gamma: f64, delta: f64, exponents: Vec<f64>) -> Foca
     };
     let tversky = Tversky { options, false_positives: 1.0 - delta, false_negatives: delta, ..Tversky::default() };
     FocalTversky { tversky, exponents, ..FocalTversky::default() }
+}
+
+/// The loss without its terms of factor 0, whose γ may then be any.
+fn without_zeros(mut loss: Compound) -> Compound {
+    loss.terms.retain(|term| term.factor != 0.0);
+    loss
 }
 
 impl Wasserstein {
@@ -181,7 +186,7 @@ impl Compound {
     /// and δ for both, of given probabilities of the two channels background and class.
     ///
     /// MONAI's reduction has no effect on it. An ignored voxel leaves every sum and stays in the divisor of the focal term; MONAI
-    /// counts it as claimed by 1e-7 in each channel.
+    /// counts it as claimed by 1e-7 in each channel. γ must be below 1 unless the weight is 1.
     pub fn monai_unified_focal_of(weight: f64, gamma: f64, delta: f64) -> Self {
         let focal = Focal {
             exponents: [gamma, 0.0].into(),
@@ -189,8 +194,8 @@ impl Compound {
             divisor: Divisor::AllElements,
             ..Focal::monai_asymmetric_focal()
         };
-        weight * Self::from(focal)
-            + (1.0 - weight) * Self::from(asymmetric_focal_tversky(gamma, delta, [1.0, 1.0 - gamma].into()))
+        let tversky = asymmetric_focal_tversky(delta, [1.0, 1.0 - gamma].into());
+        without_zeros(weight * focal + (1.0 - weight) * tversky)
     }
 
     /// [`monai_unified_focal`](Self::monai_unified_focal) of one channel p, which stands for (1 − p, p).
@@ -213,13 +218,13 @@ impl Compound {
             ..Focal::default()
         };
         let tversky = |exponent: f64, complement: bool| {
-            let mut loss = asymmetric_focal_tversky(gamma, delta, [exponent].into());
+            let mut loss = asymmetric_focal_tversky(delta, [exponent].into());
             loss.tversky.options.complement = complement;
             loss
         };
         // The mean is over two channels.
         let (of_focal, of_tversky) = (0.5 * weight, 0.5 * (1.0 - weight));
-        of_focal * (delta * focal(0.0, 1.0) + (1.0 - delta) * focal(gamma, 0.0))
-            + of_tversky * (tversky(1.0, true) + tversky(1.0 - gamma, false))
+        let of_class_and_rest = delta * focal(0.0, 1.0) + (1.0 - delta) * focal(gamma, 0.0);
+        without_zeros(of_focal * of_class_and_rest + of_tversky * (tversky(1.0, true) + tversky(1.0 - gamma, false)))
     }
 }
