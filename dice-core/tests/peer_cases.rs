@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use common::{bits, largest};
 use peers::{File, Form, Input, REFUSED};
 
-/// Recorded f64 values and ours differ by the order of their sums and by the owners' exp, both near 1e-16; relative to 1 or the
-/// value, whichever is more.
+/// Recorded f64 values and ours differ by the order of their sums and by the owners' exp, both near 1e-16; relative to
+/// 1 or the value, whichever is more.
 const VALUE: f64 = 1e-12;
 /// The same for gradients, relative to the largest element or [`LEAST_SCALE`].
 const GRADIENT: f64 = 1e-12;

@@ -1,5 +1,6 @@
-//! Losses of which there are no or too few recorded numbers: the question's own loss, its answer, the paper and NiftyNet's weightings
-//! give what their formulas give, typed here a second time on dense one-hot arrays in plain f64 that share nothing with the crate.
+//! Losses of which there are no or too few recorded numbers: the question's own loss, its answer, the paper and
+//! NiftyNet's weightings give what their formulas give, typed here a second time on dense one-hot arrays in plain f64
+//! that share nothing with the crate.
 
 mod common;
 

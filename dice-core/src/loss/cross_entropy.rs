@@ -24,7 +24,7 @@ pub struct CrossEntropy {
     /// Whether the classes of probabilities that are given as they are are questions of their own. A softmax never is binary, a
     /// sigmoid always.
     pub binary: bool,
-    /// Weights of the kept classes; what a mean divides by is the [divisor](Self::divisor).
+    /// Weights of the kept classes; what a mean divides by is D.
     pub class_weights: ClassWeights,
     /// w⁺ of each kept class, of a binary loss; none for 1 each.
     pub positive_weights: Vec<f64>,

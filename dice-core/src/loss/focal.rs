@@ -29,7 +29,7 @@ pub struct Focal {
     pub alpha: Option<f64>,
     /// w⁺ of each kept class, of a binary loss; none for 1 each.
     pub positive_weights: Vec<f64>,
-    /// Weights of the kept classes; what a mean divides by is the [divisor](Self::divisor).
+    /// Weights of the kept classes; what a mean divides by is D.
     pub class_weights: ClassWeights,
     /// D.
     pub divisor: Divisor,

@@ -7,8 +7,8 @@ use crate::loss::per_class::{ClassLoss, ClassSums, ClassValue, class_loss_heads}
 /// 1 − MCC of each class, with tp = I + ε, fp = S − I + ε, fn = T − I + ε and tn = m − S − T + I + ε (Abhishek and Hamarneh
 /// 2021; segmentation_models).
 ///
-/// Of the [options](Options), sn is added to tp tn − fp fn and sd below the root; the least denominator does not apply. MONAI's form
-/// has those two and ε = 0, and where it has sd > 0 a perfect prediction, fp = fn = 0, has loss and gradient 0.
+/// Of the [options](Options), sn is added to tp tn − fp fn and sd below the root; the least denominator does not apply.
+/// That is MONAI's form, of ε = 0; where sd > 0, a prediction of fp = fn = 0 then has loss and gradient 0.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mcc {
     /// What it has in common with others.

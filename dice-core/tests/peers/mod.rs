@@ -237,7 +237,8 @@ pub(crate) enum Form {
 }
 
 impl Case {
-    /// The tensors of a case. A target of the prediction's shape is dense if there are several channels or if it is not of 0 and 1.
+    /// The tensors of a case. A target of the prediction's shape is dense if there are several channels or if it is not
+    /// of 0 and 1.
     fn new(recorded: &Recorded<'_>) -> Result<Self, Refusal> {
         let mut shape = recorded.dims("input");
         let layout = recorded.json["params"]["layout"].as_str().unwrap_or_default();

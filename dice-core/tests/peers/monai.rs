@@ -120,7 +120,8 @@ pub(super) fn translate(recorded: &Recorded<'_>, loss: &str, params: &mut Params
     Ok(case)
 }
 
-/// Leaves the ignored label out: of a dense target, the voxels of that channel, or those without any if there is no such channel.
+/// Leaves the ignored label out: of a dense target, the voxels of that channel, or those without any if there is no
+/// such channel.
 fn ignore(case: &mut Case, common: &Common) {
     let Some(ignored) = common.ignored else { return };
     let Truth::Dense(target) = &case.truth else {

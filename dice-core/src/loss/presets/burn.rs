@@ -6,8 +6,9 @@ use crate::loss::options::{Empty, Options, Pooling};
 use crate::loss::soft_dice::SoftDice;
 
 impl SoftDice {
-    /// 1 minus burn's `DiceMetric`, which is a score of hard predictions: samples and classes in one pool, without background, 1e-7 in
-    /// numerator and denominator. `include_background` is [`exclude_background`](Options::exclude_background).
+    /// 1 minus burn's `DiceMetric`, which is a score of hard predictions: samples and classes in one pool, without
+    /// background, 1e-7 in numerator and denominator. `include_background` is
+    /// [`exclude_background`](Options::exclude_background).
     pub fn burn_dice() -> Self {
         let options = Options {
             activation: Activation::None,

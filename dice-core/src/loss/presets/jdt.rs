@@ -1,5 +1,5 @@
-//! JDTLosses, the Jaccard, Dice and Tversky losses of soft labels (Wang et al. 2023, "Jaccard metric losses" and "Dice semimetric
-//! losses").
+//! JDTLosses, the Jaccard, Dice and Tversky losses of soft labels (Wang et al. 2023, "Jaccard metric losses" and "Dice
+//! semimetric losses").
 
 use crate::head::Grouping;
 use crate::loss::compound::{Compound, Loss, Term};
@@ -30,16 +30,16 @@ fn three_means(empty: Empty) -> Compound {
 }
 
 impl Compound {
-    /// JDTLosses' `JDTLoss` of hard labels: softmax, smoothing 1e-3, Jaccard (α = β = 1); a class that is absent leaves the mean and its
-    /// divisor.
+    /// JDTLosses' `JDTLoss` of hard labels: softmax, smoothing 1e-3, Jaccard (α = β = 1); a class that is absent leaves
+    /// the mean and its divisor.
     ///
-    /// The [factors](Term::factor) of the three terms are `mIoUD`, `mIoUI` and `mIoUC`: 1, 0 and 0. `alpha` and `beta` are
-    /// [`false_positives`](Tversky::false_positives) and [`false_negatives`](Tversky::false_negatives), ½ each for Dice. `norm=2` is
-    /// [`Volumes::Squared`](crate::loss::per_class::Volumes::Squared) with [`Overlap::Product`]. Of each class, `log_loss` is
-    /// [`Transform::NegativeLog`](crate::loss::transform::Transform::NegativeLog), `gamma` above 1 is
-    /// [`Transform::Power`](crate::loss::transform::Transform::Power), both together are
-    /// [`Transform::PowerOfNegativeLog`](crate::loss::transform::Transform::PowerOfNegativeLog). `class_weights` multiply, and the mean counts
-    /// classes, not weights. A batch without any class has loss and gradient 0.
+    /// The [factors](Term::factor) of the three terms are `mIoUD`, `mIoUI` and `mIoUC`: 1, 0 and 0. `alpha` and `beta`
+    /// are [`false_positives`](Tversky::false_positives) and [`false_negatives`](Tversky::false_negatives), ½ each for
+    /// Dice. `norm=2` is [`Volumes::Squared`](crate::loss::per_class::Volumes::Squared) with [`Overlap::Product`]. Of
+    /// each class, `log_loss` is [`Transform::NegativeLog`](crate::loss::transform::Transform::NegativeLog), `gamma`
+    /// above 1 is [`Transform::Power`](crate::loss::transform::Transform::Power), both together are
+    /// [`Transform::PowerOfNegativeLog`](crate::loss::transform::Transform::PowerOfNegativeLog). `class_weights`
+    /// multiply, and the mean counts classes, not weights. A batch without any class has loss and gradient 0.
     pub fn jdt() -> Self {
         three_means(Empty::Skip)
     }

@@ -44,8 +44,8 @@ impl CrossEntropy {
     /// Keras' `CategoricalCrossentropy(from_logits=True)`: softmax, mean over the voxels.
     ///
     /// `label_smoothing` is [`label_smoothing`](Self::label_smoothing), `reduction="sum"` is [`Divisor::One`]. With `from_logits=False` Keras divides p
-    /// by its sum over the classes and clamps it to [1e-7, 1 − 1e-7]; that division is no activation here. It is a softmax of ln p,
-    /// so ln p as logits and the chain rule, 1/p, give the same, but for the clamp.
+    /// by its sum over the classes and clamps it to [1e-7, 1 − 1e-7]; that division is no activation here. It is a
+    /// softmax of ln p, so ln p as logits and the chain rule, 1/p, give the same, but for the clamp.
     pub fn keras_crossentropy() -> Self {
         Self { divisor: Divisor::Voxels, ..Self::default() }
     }

@@ -1,18 +1,19 @@
-//! Every peer's conventions, one constructor each, in a file per peer.
+//! Every peer's conventions, one constructor each; a module per peer says what its losses have in common.
 //!
-//! A preset has its owner's formula, policies and defaults, tested against numbers that its owner's code gave. It differs where a finite
-//! input would give the owner NaN or infinity: then the value is 0 with gradient 0, or what the doc says.
+//! A preset has its owner's formula, policies and defaults, tested against numbers that its owner's code gave. It
+//! differs where a finite input would give the owner NaN or infinity: then the value is 0 with gradient 0, or what the
+//! doc says.
 
-mod burn;
-mod jdt;
-mod keras;
-mod kornia;
-mod monai;
-mod niftynet;
-mod nnunet;
-mod papers;
-mod question;
-mod segmentation_models;
+pub mod burn;
+pub mod jdt;
+pub mod keras;
+pub mod kornia;
+pub mod monai;
+pub mod niftynet;
+pub mod nnunet;
+pub mod papers;
+pub mod question;
+pub mod segmentation_models;
 
 use crate::loss::compound::Compound;
 use crate::loss::cross_entropy::CrossEntropy;

@@ -1,4 +1,5 @@
-//! NiftyNet 0.6, `niftynet.layer.loss_segmentation`. Its `weight_map` is the problem's voxel weights, which multiply every sum.
+//! NiftyNet 0.6, `niftynet.layer.loss_segmentation`. Its `weight_map` is the problem's voxel weights, which multiply
+//! every sum.
 
 use crate::head::Grouping;
 use crate::loss::compound::Compound;
@@ -48,8 +49,8 @@ impl Tversky {
 }
 
 impl Compound {
-    /// NiftyNet's `DicePlusXEnt`: minus the mean score of [`SoftDice::niftynet_dice_ns`], and the cross-entropy, the mean over the voxels of a
-    /// sample, by their weights, then over the samples.
+    /// NiftyNet's `DicePlusXEnt`: minus the mean score of [`SoftDice::niftynet_dice_ns`], and the cross-entropy, the
+    /// mean over the voxels of a sample, by their weights, then over the samples.
     ///
     /// A sample in which no voxel has weight has −1 for Dice and 0 for the cross-entropy.
     pub fn niftynet_dice_xent() -> Self {

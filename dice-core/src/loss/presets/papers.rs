@@ -13,12 +13,12 @@ impl GeneralizedDice {
 }
 
 impl Wasserstein {
-    /// Fidon et al. 2017, the authors' `GeneralizedWassersteinDiceLoss`: softmax, a smoothing of 2⁻⁵² in numerator and denominator,
-    /// mean over the samples.
+    /// Fidon et al. 2017, the authors' `GeneralizedWassersteinDiceLoss`: softmax, a smoothing of 2⁻⁵² in numerator and
+    /// denominator, mean over the samples.
     ///
-    /// [`costs`](Self::costs) is its `dist_matrix` M, row after row, that of the true class first; it is divided by its greatest cost.
-    /// It is empty here, an error until it is set: nobody but the user knows it. `weighting_mode="GDL"` is
-    /// [`WassersteinWeighting::Inverse`](crate::loss::wasserstein::WassersteinWeighting::Inverse).
+    /// [`costs`](Self::costs) is its `dist_matrix` M, row after row, that of the true class first; it is divided by its
+    /// greatest cost. It is empty here, an error until it is set: nobody but the user knows it. `weighting_mode="GDL"`
+    /// is [`WassersteinWeighting::Inverse`](crate::loss::wasserstein::WassersteinWeighting::Inverse).
     pub fn fidon2017() -> Self {
         Self {
             normalise_costs: true,

@@ -1,11 +1,12 @@
 //! segmentation_models.pytorch 0.6, `segmentation_models_pytorch.losses`.
 //!
-//! What its ratios have in common: the whole batch in one group, the intersection by |p − g|, a class without a voxel in the target
-//! has loss and gradient 0 and stays in the divisor, and class weights are divided by their sum. `mode="multiclass"` is the softmax
-//! here, `"binary"` and `"multilabel"` are [`Activation::Sigmoid`], `from_logits=False` is [`Activation::None`]. `classes` are class weights of 0
-//! for the others. `log_loss` is [`Transform::NegativeLog`](crate::loss::transform::Transform::NegativeLog) with `eps` as the least score,
-//! in [`transform`](Options::transform). In `"multilabel"` its ignored label leaves out single channels of a voxel, which a mask
-//! cannot.
+//! What its ratios have in common: the whole batch in one group, the intersection by |p − g|, a class without a voxel
+//! in the target has loss and gradient 0 and stays in the divisor, and class weights are divided by their sum.
+//! `mode="multiclass"` is the softmax here, `"binary"` and `"multilabel"` are [`Activation::Sigmoid`],
+//! `from_logits=False` is [`Activation::None`]. `classes` are class weights of 0 for the others. `log_loss` is
+//! [`Transform::NegativeLog`](crate::loss::transform::Transform::NegativeLog) with `eps` as the least score, in
+//! [`transform`](Options::transform). In `"multilabel"` its ignored label leaves out single channels of a voxel, which
+//! a mask cannot.
 
 use crate::activation::Activation;
 use crate::head::Grouping;
@@ -38,8 +39,8 @@ fn options() -> Options {
 impl SoftDice {
     /// segmentation_models' `DiceLoss`.
     ///
-    /// Its ratio is the half of this one, I + s over ½S + ½T + s: both smoothings are twice its `smooth`, and the least denominator
-    /// twice its `eps`.
+    /// Its ratio is the half of this one, I + s over ½S + ½T + s: both smoothings are twice its `smooth`, and the least
+    /// denominator twice its `eps`.
     pub fn smp_dice() -> Self {
         Self { options: Options { least_denominator: 2e-7, ..options() }, ..Self::default() }
     }
@@ -58,36 +59,36 @@ impl Tversky {
     ///
     /// `gamma` is a power of the weighted mean, not of each class:
     /// [`Compound::transformed`](crate::loss::compound::Compound::transformed) with
-    /// [`Transform::Power`](crate::loss::transform::Transform::Power). Where that mean is 0 and γ < 1 its owner's gradient is not a number;
-    /// with a `least` of 0 it is 0 here.
+    /// [`Transform::Power`](crate::loss::transform::Transform::Power). Where that mean is 0 and γ < 1 its owner's
+    /// gradient is not a number; with a `least` of 0 it is 0 here.
     pub fn smp_tversky() -> Self {
         Self { options: options(), ..Self::default() }
     }
 }
 
 impl Focal {
-    /// segmentation_models' `FocalLoss` of every mode: a sigmoid of each channel, γ = 2, no α, mean over the voxels that count, then over
-    /// the classes, weighted.
+    /// segmentation_models' `FocalLoss` of every mode: a sigmoid of each channel, γ = 2, no α, mean over the voxels
+    /// that count, then over the classes, weighted.
     ///
     /// `reduction="sum"` sums the voxels and still takes the mean of the classes: [`Divisor::One`] and a factor of 1/C. Before version
-    /// 0.5 the classes were summed: [`Divisor::Voxels`]. Not sums over voxels, so not here: `normalized`, `reduced_threshold`,
-    /// `reduction="none"`, and soft targets, whose power is of the whole cross-entropy. `from_logits=False` of `"multiclass"` takes ln p for
-    /// the logit of the sigmoid: not here either.
+    /// 0.5 the classes were summed: [`Divisor::Voxels`]. Not sums over voxels, so not here: `normalized`,
+    /// `reduced_threshold`, `reduction="none"`, and soft targets, whose power is of the whole cross-entropy.
+    /// `from_logits=False` of `"multiclass"` takes ln p for the logit of the sigmoid: not here either.
     pub fn smp_focal() -> Self {
         Self { class_weights: weights(), ..Self::binary() }
     }
 }
 
 impl CrossEntropy {
-    /// segmentation_models' `SoftCrossEntropyLoss`: softmax, mean over all voxels, the ignored ones among them. `smooth_factor` is
-    /// [`label_smoothing`](Self::label_smoothing).
+    /// segmentation_models' `SoftCrossEntropyLoss`: softmax, mean over all voxels, the ignored ones among them.
+    /// `smooth_factor` is [`label_smoothing`](Self::label_smoothing).
     pub fn smp_soft_ce() -> Self {
         Self { divisor: Divisor::AllVoxels, ..Self::default() }
     }
 
-    /// segmentation_models' `SoftBCEWithLogitsLoss`: sigmoid, mean over all voxels and channels, the ignored ones among them. Its
-    /// `smooth_factor` ε turns 0 and 1 into ε and 1 − ε: [`label_smoothing`](Self::label_smoothing) is twice that. `pos_weight` is
-    /// [`positive_weights`](Self::positive_weights).
+    /// segmentation_models' `SoftBCEWithLogitsLoss`: sigmoid, mean over all voxels and channels, the ignored ones among
+    /// them. Its `smooth_factor` ε turns 0 and 1 into ε and 1 − ε: [`label_smoothing`](Self::label_smoothing) is twice
+    /// that. `pos_weight` is [`positive_weights`](Self::positive_weights).
     pub fn smp_soft_bce() -> Self {
         Self { divisor: Divisor::AllElements, ..Self::binary() }
     }
