@@ -6,13 +6,14 @@ mod drawn;
 use common::{Random, largest};
 use dice_core::loss::Compound;
 use dice_core::{Activation, LossHead};
-use drawn::{Kind, LOSSES, Scene, coin, one, with_costs};
+use drawn::{Kind, LOSSES, Scene, coin, one};
 
-/// The step of a difference of fourth order: its error is of the order of h⁴ times the fifth derivative, 1e-12, and that of
-/// rounding 1e-16 / h.
+/// The step of a difference of fourth order: its error is of the order of h⁴ times the fifth derivative, 1e-12, and
+/// that of rounding 1e-16 / h.
 const STEP: f64 = 1e-3;
-/// Bound of the error of the gradient, relative to 1, its largest element or the value, whichever is most. Where a loss bends so
-/// much that half the step changes the difference by more, such as a logarithm of a score near 0, that much is allowed too.
+/// Bound of the error of the gradient, relative to 1, its largest element or the value, whichever is most. Where a loss
+/// bends so much that half the step changes the difference by more, such as a logarithm of a score near 0, that much is
+/// allowed too.
 const DIFFERENCE: f64 = 1e-8;
 const ACTIVATIONS: [Activation; 3] = [Activation::Softmax, Activation::Sigmoid, Activation::None];
 
@@ -107,21 +108,15 @@ fn gradients_of_drawn_compounds() {
 #[test]
 fn gradients_of_presets() {
     let mut worst = 0.0_f64;
-    for (place, (name, make)) in Compound::PRESETS.iter().enumerate() {
+    for (place, preset) in Compound::PRESETS.iter().enumerate() {
+        let (loss, activation, classes) = drawn::preset(preset);
         for seed in 0..10 {
             let mut random = Random((place * 100 + seed) as u64);
-            let activation = make().request().part(0).activation;
-            let classes = match *name {
-                "monai_unified_focal" | "monai_asymmetric_focal" | "monai_asymmetric_focal_tversky" => 2,
-                "monai_unified_focal_one_channel" => 1,
-                _ => 3,
-            };
-            let loss = with_costs(make(), classes);
             let is_of_labels = loss.request().check(classes, false).is_err();
             let kind = if is_of_labels || coin(&mut random) { Kind::Labels } else { Kind::Soft };
             let scene = Scene::of_shape(&mut random, activation, kind, [2, classes, 5]);
             let error = check(&mut random, &scene, &loss);
-            assert!(error <= DIFFERENCE, "{name}, seed {seed}: off by {error:e}\n{scene:?}");
+            assert!(error <= DIFFERENCE, "{}, seed {seed}: off by {error:e}\n{scene:?}", preset.0);
             worst = worst.max(error);
         }
     }

@@ -23,7 +23,7 @@ pub enum Transform {
         /// e > 0.
         exponent: f64,
     },
-    /// L^e (of a negative L that of 0), e > 0. Its slope is that at no less than `least`, where that of e < 1 is infinite at 0;
+    /// L^e (of a negative L that of 0, unless e = 1), e > 0. Its slope is that at no less than `least`, where that of e < 1 is infinite at 0;
     /// with `least` = 0 the slope at 0 is 0 then.
     Power {
         /// e.
@@ -90,10 +90,13 @@ pub(super) fn power(value: f64, exponent: f64, least: f64) -> (f64, f64) {
     if value.is_nan() {
         return (value, value);
     }
+    if exponent == 1.0 {
+        return (value, 1.0);
+    }
     let base = value.max(0.0);
     // Below it the slope of e < 1 would leave the range in which products stay finite.
     let at = base.max(least);
-    let slope = if at < 1e-30 && exponent != 1.0 { 0.0 } else { exponent * libm::pow(at, exponent - 1.0) };
+    let slope = if at < 1e-30 { 0.0 } else { exponent * libm::pow(at, exponent - 1.0) };
     (libm::pow(base, exponent), if value < 0.0 { 0.0 } else { slope })
 }
 

@@ -3,8 +3,8 @@
 
 use dice_core::loss::{
     AbsentClass, ClassWeighting, ClassWeights, Compound, CrossEntropy, Divisor, Empty, Focal, FocalTversky,
-    GeneralizedDice, Jaccard, Loss, Mcc, MeanOrder, Options, Overlap, Pooling, SoftDice, Term, Transform, Tversky,
-    Volumes, Wasserstein, WassersteinWeighting, WeighedVolume, WeightMode, WeightScale,
+    GeneralizedDice, Jaccard, Loss, Mcc, MeanOrder, Options, Overlap, Pooling, Preset, SoftDice, Term, Transform,
+    Tversky, Volumes, Wasserstein, WassersteinWeighting, WeighedVolume, WeightMode, WeightScale,
 };
 use dice_core::{Activation, Dense, Error, Grouping, Labels, LossHead, Problem, Reduction, View, ViewMut, reference};
 
@@ -350,7 +350,8 @@ fn generalized(random: &mut Random, options: &Options, kept: usize) -> Generaliz
     }
 }
 
-/// One to three terms of losses of these names, each with its own activation, transform and factor; of several, each has one value.
+/// One to three terms of losses of these names, each with its own activation, transform and factor; of several, each
+/// has one value.
 pub(crate) fn compound(random: &mut Random, names: &[&str], activations: &[Activation], classes: usize) -> Compound {
     let terms = 1 + random.below(3);
     let term = |random: &mut Random| {
@@ -390,4 +391,14 @@ pub(crate) fn with_costs(mut loss: Compound, classes: usize) -> Compound {
         }
     }
     loss
+}
+
+/// A preset, with costs if it needs some, its activation, and the classes that it is for, or three.
+pub(crate) fn preset(&(name, make): &Preset) -> (Compound, Activation, usize) {
+    let classes = match name {
+        "monai_unified_focal" | "monai_asymmetric_focal" | "monai_asymmetric_focal_tversky" => 2,
+        "monai_unified_focal_one_channel" => 1,
+        _ => 3,
+    };
+    (with_costs(make(), classes), make().request().part(0).activation, classes)
 }
