@@ -46,7 +46,8 @@ impl Compound {
 
     /// JDTLosses' `JDTLoss` of soft labels: as [`jdt`](Self::jdt), but every class counts.
     ///
-    /// `active_classes_mode_soft="PRESENT"` with its `threshold` asks for the greatest g of a class, which is no sum: not here.
+    /// `active_classes_mode_soft="PRESENT"` with its `threshold` asks for the greatest g of a class, which is no sum:
+    /// not here.
     pub fn jdt_soft() -> Self {
         three_means(Empty::Ratio)
     }

@@ -33,8 +33,9 @@ impl SoftDice {
 impl Tversky {
     /// Keras' `Tversky`, with axes as in [`SoftDice::keras_dice`].
     ///
-    /// `alpha` and `beta` are [`false_positives`](Self::false_positives) and [`false_negatives`](Self::false_negatives), ½ each; in
-    /// releases up to 3.15.1 they are the other way round, against their documentation.
+    /// `alpha` and `beta` are [`false_positives`](Self::false_positives) and
+    /// [`false_negatives`](Self::false_negatives), ½ each; in releases up to 3.15.1 they are the other way round,
+    /// against their documentation.
     pub fn keras_tversky() -> Self {
         Self { options: options(), ..Self::default() }
     }
@@ -43,9 +44,10 @@ impl Tversky {
 impl CrossEntropy {
     /// Keras' `CategoricalCrossentropy(from_logits=True)`: softmax, mean over the voxels.
     ///
-    /// `label_smoothing` is [`label_smoothing`](Self::label_smoothing), `reduction="sum"` is [`Divisor::One`]. With `from_logits=False` Keras divides p
-    /// by its sum over the classes and clamps it to [1e-7, 1 − 1e-7]; that division is no activation here. It is a
-    /// softmax of ln p, so ln p as logits and the chain rule, 1/p, give the same, but for the clamp.
+    /// `label_smoothing` is [`label_smoothing`](Self::label_smoothing), `reduction="sum"` is [`Divisor::One`]. With
+    /// `from_logits=False` Keras divides p by its sum over the classes and clamps it to [1e-7, 1 − 1e-7]; that division
+    /// is no activation here. It is a softmax of ln p, so ln p as logits and the chain rule, 1/p, give the same, but
+    /// for the clamp.
     pub fn keras_crossentropy() -> Self {
         Self { divisor: Divisor::Voxels, ..Self::default() }
     }

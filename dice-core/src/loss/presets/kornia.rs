@@ -32,8 +32,8 @@ impl SoftDice {
     /// kornia's `dice_loss` of version 0.9, `average="micro"`: the target is not softened, and the weights are no
     /// longer squared.
     ///
-    /// `average="macro"` is [`Pooling::PerClass`] with [`Empty::Skip`]: the mean is over the classes that a sample has. A sample that has
-    /// none of any weight counts 1 there; here it leaves the mean, or counts 0 where it has others.
+    /// `average="macro"` is [`Pooling::PerClass`] with [`Empty::Skip`]: the mean is over the classes that a sample has.
+    /// A sample that has none of any weight counts 1 there; here it leaves the mean, or counts 0 where it has others.
     pub fn kornia09_dice() -> Self {
         Self { options: Options { order: MeanOrder::ClassesFirst, ..options() }, ..Self::default() }
     }

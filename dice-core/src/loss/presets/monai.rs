@@ -32,9 +32,9 @@ impl GeneralizedDice {
     /// MONAI's `GeneralizedDiceLoss` with its default smoothing of 1e-5, absolute, in numerator and denominator, on a
     /// softmax.
     ///
-    /// `w_type` is [`weighting`](Self::weighting), `soft_label` is [`overlap`](Self::overlap); for MONAI's own default of no
-    /// activation set [`activation`](Self::activation). Where no kept class is present all weights are 0: the loss is
-    /// 1 − sn/sd then, with gradient 0.
+    /// `w_type` is [`weighting`](Self::weighting), `soft_label` is [`overlap`](Self::overlap); for MONAI's own default
+    /// of no activation set [`activation`](Self::activation). Where no kept class is present all weights are 0: the
+    /// loss is 1 − sn/sd then, with gradient 0.
     pub fn monai_gdl() -> Self {
         Self { smooth_numerator: 1e-5, smooth_denominator: 1e-5, ..Self::sudre2017() }
     }
@@ -160,11 +160,11 @@ impl Compound {
     /// MONAI's `DiceCELoss`: [`SoftDice::monai_dice`] and PyTorch's cross-entropy, which has a softmax whatever the
     /// Dice term has.
     ///
-    /// `lambda_dice` and `lambda_ce` are the [factors](crate::loss::compound::Term::factor). The class weights go to both terms; with
-    /// `include_background=False` to Dice without the first, and the cross-entropy keeps all classes. `label_smoothing` is that of
-    /// the cross-entropy. With a dense target its mean is over the voxels, whatever they weigh: [`Divisor::Voxels`].
-    /// With one channel it is [`CrossEntropy::binary`], `weight` its positive weight and no part of Dice, and label
-    /// smoothing is not used. Of `reduction="sum"` it is [`Divisor::One`].
+    /// `lambda_dice` and `lambda_ce` are the [factors](crate::loss::compound::Term::factor). The class weights go to
+    /// both terms; with `include_background=False` to Dice without the first, and the cross-entropy keeps all classes.
+    /// `label_smoothing` is that of the cross-entropy. With a dense target its mean is over the voxels, whatever they
+    /// weigh: [`Divisor::Voxels`]. With one channel it is [`CrossEntropy::binary`], `weight` its positive weight and no
+    /// part of Dice, and label smoothing is not used. Of `reduction="sum"` it is [`Divisor::One`].
     pub fn monai_dice_ce() -> Self {
         SoftDice::monai_dice() + CrossEntropy::default()
     }

@@ -42,8 +42,8 @@ impl Compound {
     /// nnU-Net's `DC_and_CE_loss` as its trainers set it: [`SoftDice::nnunet_dice`] without background and with
     /// smoothing 1e-5, and PyTorch's cross-entropy over the voxels of the batch that count, all classes.
     ///
-    /// `weight_dice` and `weight_ce` are the [factors](crate::loss::compound::Term::factor), `ce_kwargs` the fields of the cross-entropy,
-    /// `ignore_label` that of the problem. Where no voxel counts, the cross-entropy is 0.
+    /// `weight_dice` and `weight_ce` are the [factors](crate::loss::compound::Term::factor), `ce_kwargs` the fields of
+    /// the cross-entropy, `ignore_label` that of the problem. Where no voxel counts, the cross-entropy is 0.
     pub fn nnunet_dc_ce() -> Self {
         SoftDice::nnunet_trainer_dice() + CrossEntropy::default()
     }

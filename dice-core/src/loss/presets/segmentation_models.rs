@@ -70,10 +70,10 @@ impl Focal {
     /// segmentation_models' `FocalLoss` of every mode: a sigmoid of each channel, γ = 2, no α, mean over the voxels
     /// that count, then over the classes, weighted.
     ///
-    /// `reduction="sum"` sums the voxels and still takes the mean of the classes: [`Divisor::One`] and a factor of 1/C. Before version
-    /// 0.5 the classes were summed: [`Divisor::Voxels`]. Not sums over voxels, so not here: `normalized`,
-    /// `reduced_threshold`, `reduction="none"`, and soft targets, whose power is of the whole cross-entropy.
-    /// `from_logits=False` of `"multiclass"` takes ln p for the logit of the sigmoid: not here either.
+    /// `reduction="sum"` sums the voxels and still takes the mean of the classes: [`Divisor::One`] and a factor of 1/C.
+    /// Up to version 0.5 the classes were summed, without weights: [`Divisor::Voxels`]. Not sums over voxels, so not
+    /// here: `normalized`, `reduced_threshold`, `reduction="none"`, and soft targets, whose power is of the whole
+    /// cross-entropy. `from_logits=False` of `"multiclass"` takes ln p for the logit of the sigmoid: not here either.
     pub fn smp_focal() -> Self {
         Self { class_weights: weights(), ..Self::binary() }
     }
