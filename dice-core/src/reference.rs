@@ -242,8 +242,9 @@ pub fn statistics_range<T: Copy + Into<f64>>(
                         bad_logit.note(index(class), z[class]);
                     }
                     for sum in terms.needs.sums.iter() {
-                        let column = request.column(part, sum).expect("the part holds the sum");
-                        sums[class * columns + column].add(weight * terms.of(sum, class, target));
+                        if let Some(column) = request.column(part, sum) {
+                            sums[class * columns + column].add(weight * terms.of(sum, class, target));
+                        }
                     }
                 }
             }

@@ -33,7 +33,7 @@ pub enum Sum {
     LogEverywhere,
     /// −Σ m ln(1 − p), whatever the target. Not under a softmax.
     LogComplement,
-    /// W = Σ m Σ_c M[k][c] p_c over the voxels whose label is the class k, with the costs M. Of labels only.
+    /// W = Σ m Σ_c `M[k][c]` p_c over the voxels whose label is the class k, with the costs M. Of labels only.
     Cost,
 }
 

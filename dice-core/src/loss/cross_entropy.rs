@@ -6,7 +6,7 @@ use crate::activation::Activation;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::head::{Grouping, LossHead, Reduction};
-use crate::loss::options::{ClassWeights, in_range, in_unit_interval};
+use crate::loss::options::{ClassWeights, in_unit_interval};
 use crate::loss::voxel_loss::{self, Divisor, VoxelLoss};
 use crate::request::{Needs, Request, Sum, Sums};
 use crate::statistics::Statistics;
@@ -24,7 +24,7 @@ pub struct CrossEntropy {
     /// Whether the classes of probabilities that are given as they are are questions of their own. A softmax never is binary, a
     /// sigmoid always.
     pub binary: bool,
-    /// Weights of the kept classes; what a mean divides by is the [divisor](Self::divisor).
+    /// Weights of the kept classes; what a mean divides by is D.
     pub class_weights: ClassWeights,
     /// w⁺ of each kept class, of a binary loss; none for 1 each.
     pub positive_weights: Vec<f64>,
@@ -92,18 +92,7 @@ impl VoxelLoss for CrossEntropy {
     fn check(&self, classes: usize) -> Result<(), Error> {
         let kept = classes - self.first(classes);
         in_unit_interval("label_smoothing", self.label_smoothing)?;
-        if !self.positive_weights.is_empty() {
-            if !self.is_binary() {
-                let (value, requirement) = (self.positive_weights[0], "absent where the classes exclude each other");
-                return Err(Error::InvalidParameter { name: "positive weights", value, requirement });
-            }
-            if self.positive_weights.len() != kept {
-                let found = self.positive_weights.len();
-                return Err(Error::Length { what: "positive weights", expected: kept, found });
-            }
-            self.positive_weights.iter().try_for_each(|&weight| in_range("positive weight", weight))?;
-        }
-        Ok(())
+        voxel_loss::check_positive_weights(&self.positive_weights, self.is_binary(), kept)
     }
 
     fn factors(&self, class: usize, classes: usize) -> [f64; 4] {

@@ -13,7 +13,7 @@ use crate::statistics::Statistics;
 
 /// The focal loss (Lin et al. 2017, "Focal loss for dense object detection").
 ///
-/// Under a sigmoid each class is a question of its own, Σ_k w_k [α F⁺ + (1 − α) F⁻] / D with
+/// Under a sigmoid each class is a question of its own, Σ_k w_k [α w⁺_k F⁺ + (1 − α) F⁻] / D with
 /// F⁺ = Σ m g (1 − p)^γ (−ln p) and F⁻ = Σ m (1 − g) p^γ (−ln(1 − p)). Under a softmax F⁺, keyed by the true class, is all, with
 /// the factor 1 − α for class 0 and α for the others (MONAI).
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +27,9 @@ pub struct Focal {
     pub exponents: Vec<f64>,
     /// α from 0 to 1; none for factors of 1.
     pub alpha: Option<f64>,
-    /// Weights of the kept classes; what a mean divides by is the [divisor](Self::divisor).
+    /// w⁺ of each kept class, of a binary loss; none for 1 each.
+    pub positive_weights: Vec<f64>,
+    /// Weights of the kept classes; what a mean divides by is D.
     pub class_weights: ClassWeights,
     /// D.
     pub divisor: Divisor,
@@ -47,6 +49,7 @@ impl Default for Focal {
             binary: false,
             exponents: [2.0].into(),
             alpha: None,
+            positive_weights: Vec::new(),
             class_weights: ClassWeights::default(),
             divisor: Divisor::Voxels,
             exclude_background: false,
@@ -79,15 +82,18 @@ impl VoxelLoss for Focal {
         Needs { exponents: &self.exponents, ..Needs::new(self.activation, sums) }
     }
 
-    fn check(&self, _: usize) -> Result<(), Error> {
+    fn check(&self, classes: usize) -> Result<(), Error> {
+        let kept = classes - self.first(classes);
+        voxel_loss::check_positive_weights(&self.positive_weights, self.is_binary(), kept)?;
         self.alpha.map_or(Ok(()), |alpha| in_unit_interval("alpha", alpha))
     }
 
     fn factors(&self, class: usize, _: usize) -> [f64; 4] {
+        let positive = self.positive_weights.get(class).copied().unwrap_or(1.0);
         match self.alpha {
-            None if self.is_binary() => [1.0, 1.0, 0.0, 0.0],
+            None if self.is_binary() => [positive, 1.0, 0.0, 0.0],
             None => [1.0, 0.0, 0.0, 0.0],
-            Some(alpha) if self.is_binary() => [alpha, 1.0 - alpha, 0.0, 0.0],
+            Some(alpha) if self.is_binary() => [alpha * positive, 1.0 - alpha, 0.0, 0.0],
             Some(alpha) if class == 0 && !self.exclude_background => [1.0 - alpha, 0.0, 0.0, 0.0],
             Some(alpha) => [alpha, 0.0, 0.0, 0.0],
         }

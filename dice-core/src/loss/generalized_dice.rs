@@ -159,29 +159,35 @@ impl GeneralizedDice {
         if self.weighting == ClassWeighting::Uniform {
             kept.iter_mut().for_each(|class| class.weight = 1.0);
         }
+        let largest;
         if power > 0 {
             let added = if let AbsentClass::Regularised(e) = self.absent { e } else { 0.0 };
             for class in &mut *kept {
                 let volume = if power == 2 { class.weight * class.weight } else { class.weight };
-                class.weight = 1.0 / (volume + added);
+                // Until the others are known, an infinite weight says that the class is absent: of soft targets the volume
+                // that weighs may be 0 where T is not.
+                class.weight = if volume == 0.0 { f64::INFINITY } else { 1.0 / (volume + added) };
             }
-            let present = || kept.iter().filter(|class| class.target != 0.0).map(|class| class.weight);
+            let present = || kept.iter().map(|class| class.weight).filter(|&weight| weight != f64::INFINITY);
+            largest = present().reduce(f64::max);
             let absent_weight = match self.absent {
                 AbsentClass::LeastPresent => present().reduce(f64::min).unwrap_or(1.0),
-                AbsentClass::MaxFinite => present().reduce(f64::max).unwrap_or(0.0),
+                AbsentClass::MaxFinite => largest.unwrap_or(0.0),
                 AbsentClass::Epsilon(e) => e,
                 AbsentClass::Regularised(e) => 1.0 / e,
                 AbsentClass::Zero => 0.0,
             };
-            for class in kept.iter_mut().filter(|class| class.target == 0.0) {
+            for class in kept.iter_mut().filter(|class| class.weight == f64::INFINITY) {
                 class.weight = absent_weight;
             }
+        } else {
+            let present = kept.iter().filter(|class| class.target != 0.0);
+            largest = present.map(|class| class.weight).reduce(f64::max);
         }
-        if self.scale == WeightScale::RarestPresent {
-            let largest = kept.iter().filter(|class| class.target != 0.0).map(|class| class.weight).reduce(f64::max);
-            if let Some(largest) = largest.filter(|&largest| largest > 0.0) {
-                kept.iter_mut().for_each(|class| class.weight /= largest);
-            }
+        if self.scale == WeightScale::RarestPresent
+            && let Some(largest) = largest.filter(|&largest| largest > 0.0)
+        {
+            kept.iter_mut().for_each(|class| class.weight /= largest);
         }
     }
 }
@@ -261,7 +267,7 @@ impl LossHead for GeneralizedDice {
                     report.share = report.weight * (floored(report) - 2.0 * report.intersection) / missed;
                 }
                 let relative = factor * report.weight / denominator;
-                let is_floored = union(report) <= self.least_union && self.least_union > 0.0;
+                let is_floored = union(report) < self.least_union;
                 let by_prediction = if is_floored { 0.0 } else { relative * ratio };
                 let by_intersection = -2.0 * relative;
                 let mut add = |sum, derivative| evaluation.cotangent.add(row, class, part, sum, derivative);

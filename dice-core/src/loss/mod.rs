@@ -8,7 +8,7 @@ mod jaccard;
 mod mcc;
 mod options;
 mod per_class;
-mod presets;
+pub mod presets;
 mod soft_dice;
 mod transform;
 mod tversky;

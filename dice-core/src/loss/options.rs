@@ -196,6 +196,9 @@ pub struct Options {
     /// δ: each class gets this part of every voxel's weight that is not its own, I ← (1 − δ) I + δ S and
     /// T ← (1 − δ) T + δ m (kornia: 1e-6).
     pub softening: f64,
+    /// Whether the ratio of a class is that of its rest, of 1 − p and 1 − g. Of one channel p, both together are those of the
+    /// channels (1 − p, p). Not where volumes are squared.
+    pub complement: bool,
     /// What becomes of the value of a class.
     pub transform: Transform,
     /// Class 0 leaves the head (never the softmax). With one channel there is no background channel to leave out.

@@ -140,17 +140,24 @@ impl<L: ClassLoss + ?Sized> Groups<'_, L> {
         let options = self.loss.options();
         let group = options.grouping.group(row);
         let sum = |sum| self.statistics.sum(group, class, self.part, sum);
-        let (target, prediction) = (sum(Sum::Target)?, sum(Sum::Prediction)?);
-        let intersection = match options.overlap {
+        let valid = self.statistics.valid_weight(group)?;
+        let (mut target, mut prediction) = (sum(Sum::Target)?, sum(Sum::Prediction)?);
+        let mut intersection = match options.overlap {
             Overlap::Product => sum(Sum::Intersection)?,
             Overlap::Difference => 0.5 * (prediction + target - sum(Sum::Difference)?),
         };
+        if options.complement {
+            intersection += valid - prediction - target;
+            (target, prediction) = (valid - target, valid - prediction);
+        }
         let weight = options.class_weights.of(class - self.first);
         let dice = 2.0 * intersection / (prediction + target);
         let report = ClassReport { target, prediction, intersection, weight, dice, share: 0.0 };
-        let (of_prediction, of_target) = self.loss.volumes().sums();
-        let valid = self.statistics.valid_weight(group)?;
-        let mut sums = ClassSums { valid, target: sum(of_target)?, prediction: sum(of_prediction)?, intersection };
+        let mut sums = ClassSums { valid, target, prediction, intersection };
+        if self.loss.volumes() != Volumes::Plain {
+            let (of_prediction, of_target) = self.loss.volumes().sums();
+            (sums.target, sums.prediction) = (sum(of_target)?, sum(of_prediction)?);
+        }
         if options.softening > 0.0 {
             let kept = 1.0 - options.softening;
             sums.intersection = kept * sums.intersection + options.softening * sums.prediction;
@@ -184,6 +191,7 @@ impl<L: ClassLoss + ?Sized> Groups<'_, L> {
         let by_intersection = times(factor[0], value.by_intersection);
         let by_prediction = times(factor[1], value.by_prediction) + options.softening * by_intersection;
         let by_intersection = (1.0 - options.softening) * by_intersection;
+        let by_prediction = if options.complement { -by_prediction - by_intersection } else { by_prediction };
         let (of_prediction, _) = self.loss.volumes().sums();
         let mut add = |sum, derivative| evaluation.cotangent.add(row, class, self.part, sum, derivative);
         add(of_prediction, by_prediction);
@@ -267,6 +275,10 @@ pub(super) fn evaluate<L: ClassLoss>(
     if options.overlap == Overlap::Difference && loss.volumes() != Volumes::Plain {
         let requirement = "the product where volumes are squared";
         return Err(Error::InvalidParameter { name: "overlap", value: 1.0, requirement });
+    }
+    if options.complement && loss.volumes() != Volumes::Plain {
+        let requirement = "false where volumes are squared";
+        return Err(Error::InvalidParameter { name: "complement", value: 1.0, requirement });
     }
     let part = statistics.request().find(&needs(options, loss.volumes()))?;
     let (rows, first) = (options.grouping.rows(statistics.samples()), options.first(classes));

@@ -4,7 +4,7 @@
 use crate::error::Error;
 use crate::evaluation::{ClassReport, Evaluation, Values};
 use crate::head::{Grouping, Reduction};
-use crate::loss::options::ClassWeights;
+use crate::loss::options::{ClassWeights, WeightMode, in_range};
 use crate::request::{Needs, Sum};
 use crate::statistics::Statistics;
 
@@ -16,11 +16,12 @@ pub enum Divisor {
     Weights,
     /// m, the voxels that count.
     Voxels,
-    /// m times the number of kept classes.
+    /// m times the number of kept classes, or times the sum of their weights where these are
+    /// [normalised](crate::loss::options::WeightMode::Normalise).
     Elements,
     /// The voxels, those that do not count among them.
     AllVoxels,
-    /// These times the number of kept classes.
+    /// These times the same as in [`Elements`](Self::Elements).
     AllElements,
     /// 1: a sum.
     One,
@@ -45,6 +46,22 @@ pub(super) trait VoxelLoss {
     fn reduction(&self) -> Reduction;
 }
 
+/// Checks w⁺ of `kept` classes: only of a loss in which the classes are questions of their own.
+///
+/// # Errors
+/// [`Error::InvalidParameter`], [`Error::Length`].
+pub(super) fn check_positive_weights(weights: &[f64], is_binary: bool, kept: usize) -> Result<(), Error> {
+    let Some(&value) = weights.first() else { return Ok(()) };
+    if !is_binary {
+        let requirement = "absent where the classes exclude each other";
+        return Err(Error::InvalidParameter { name: "positive weights", value, requirement });
+    }
+    if weights.len() != kept {
+        return Err(Error::Length { what: "positive weights", expected: kept, found: weights.len() });
+    }
+    weights.iter().try_for_each(|&weight| in_range("positive weight", weight))
+}
+
 /// See [`LossHead::evaluate_into`](crate::head::LossHead::evaluate_into).
 pub(super) fn evaluate<L: VoxelLoss>(
     loss: &L,
@@ -60,6 +77,10 @@ pub(super) fn evaluate<L: VoxelLoss>(
     let rows = loss.grouping().rows(statistics.samples());
     let values = if loss.reduction() == Reduction::None { Values::PerGroup } else { Values::One };
     evaluation.reset(statistics.request(), rows, classes, values);
+    let per_voxel: f64 = match loss.class_weights().mode {
+        WeightMode::Multiply => kept as f64,
+        WeightMode::Normalise => (0..kept).map(|class| loss.class_weights().of(class)).sum(),
+    };
     let of_groups = if loss.reduction() == Reduction::Mean { 1.0 / rows.max(1) as f64 } else { 1.0 };
     for row in 0..rows {
         let group = loss.grouping().group(row);
@@ -73,9 +94,9 @@ pub(super) fn evaluate<L: VoxelLoss>(
         let divisor = match loss.divisor() {
             Divisor::Weights => weighted,
             Divisor::Voxels => statistics.valid_weight(group)?,
-            Divisor::Elements => statistics.valid_weight(group)? * kept as f64,
+            Divisor::Elements => statistics.valid_weight(group)? * per_voxel,
             Divisor::AllVoxels => statistics.voxels(group)?,
-            Divisor::AllElements => statistics.voxels(group)? * kept as f64,
+            Divisor::AllElements => statistics.voxels(group)? * per_voxel,
             Divisor::One => 1.0,
         };
         if divisor == 0.0 {

@@ -23,7 +23,7 @@ pub enum WassersteinWeighting {
 /// The generalised Wasserstein Dice loss (Fidon et al. 2017, "Generalised Wasserstein Dice score for imbalanced multi-class
 /// segmentation"): mistaking a class for a similar one costs less. Of labels only.
 ///
-/// With W_k = Σ m Σ_c M[k][c] p_c over the voxels of class k and TP = Σ_k α_k (T_k − W_k) it is 1 − N/D, N = 2 TP + sn and
+/// With W_k = Σ m Σ_c `M[k][c]` p_c over the voxels of class k and TP = Σ_k α_k (T_k − W_k) it is 1 − N/D, N = 2 TP + sn and
 /// D = 2 TP + Σ_k W_k + sd, or, of inverse weights, D = Σ_k α_k (2 T_k − W_k) + sd.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Wasserstein {

@@ -127,6 +127,7 @@ pub(crate) fn any_loss(random: &mut Random, name: &str, classes: usize, activati
             exclude_background,
             grouping,
             reduction,
+            ..Focal::default()
         }
         .into(),
         name => unreachable!("no loss is named {name}"),
