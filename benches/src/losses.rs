@@ -2,8 +2,8 @@
 
 use dice_simd::core::Activation;
 use dice_simd::core::loss::{
-    Compound, CrossEntropy, Focal, FocalTversky, GeneralizedDice, Jaccard, Options, Overlap, SoftDice, Transform, Tversky,
-    Wasserstein,
+    Compound, CrossEntropy, Focal, FocalTversky, GeneralizedDice, Jaccard, Options, Overlap, SoftDice, Transform,
+    Tversky, Wasserstein,
 };
 
 /// The loss that the others are compared with: one pass over the overlap.
@@ -22,12 +22,15 @@ pub const LOSSES: [Named; 12] = [
     ("log_dice", |_| Compound::transformed(SoftDice::default(), Transform::NegativeLog { least: 1e-7 })),
     ("squared_dice", |_| SoftDice::squared().into()),
     ("soft_label_dice", |_| {
-        SoftDice { options: Options { overlap: Overlap::Difference, ..Options::default() }, ..SoftDice::default() }.into()
+        SoftDice { options: Options { overlap: Overlap::Difference, ..Options::default() }, ..SoftDice::default() }
+            .into()
     }),
     ("dice+ce", |_| SoftDice::default() + CrossEntropy::default()),
     ("dice+focal", |_| SoftDice::default() + Focal::default()),
     ("dice+sigmoid_focal", |_| SoftDice::default() + Focal { activation: Activation::Sigmoid, ..Focal::binary() }),
-    ("wasserstein", |classes| Wasserstein { costs: Wasserstein::uniform_costs(classes), ..Wasserstein::default() }.into()),
+    ("wasserstein", |classes| {
+        Wasserstein { costs: Wasserstein::uniform_costs(classes), ..Wasserstein::default() }.into()
+    }),
 ];
 
 /// The loss of this name.

@@ -106,8 +106,7 @@ pub fn has_words(case: &Case, words: &[String]) -> bool {
 
 impl Report {
     /// The head of the table of [`Row::line`]s.
-    pub const HEADER: &str =
-        "pass           loss                 C type layout         isa      thr data       in          ms    GB/s   limit  share";
+    pub const HEADER: &str = "pass           loss                 C type layout         isa      thr data       in          ms    GB/s   limit  share";
 
     /// Reads a stored report.
     ///
@@ -164,7 +163,10 @@ pub fn markdown(reports: &[(String, Report)]) -> Result<String, std::fmt::Error>
     reports.iter().try_for_each(|_| write!(text, "---|---|"))?;
     for key in keys(reports) {
         let Case { pass, loss, classes, dtype, layout, isa, threads, data, resident, .. } = &key;
-        write!(text, "\n| {pass} | {loss} | {classes} | {dtype} | {layout} | {isa} | {threads} | {data} | {resident} |")?;
+        write!(
+            text,
+            "\n| {pass} | {loss} | {classes} | {dtype} | {layout} | {isa} | {threads} | {data} | {resident} |"
+        )?;
         for (_, report) in reports {
             match report.find(&key) {
                 Some(row) => write!(text, " {:.1} | {:.2} |", row.gbps, row.share)?,

@@ -7,8 +7,8 @@ use std::sync::Barrier;
 use common::{Axis, Level, Placed, Random, Scene, Tensor, map_of, per_level, rounds};
 use dice_core::loss::GeneralizedDice;
 use dice_core::{
-    Activation, Cotangent, Dims, Error, Group, Grouping, LossHead, NonFinite, Problem, Reduction, Request, Statistics, Values,
-    Sum, View, ViewMut, reference,
+    Activation, Cotangent, Dims, Error, Group, Grouping, LossHead, NonFinite, Problem, Reduction, Request, Statistics,
+    Sum, Values, View, ViewMut, reference,
 };
 use dice_simd::{Engine, Executor, Isa, TILE_VOXELS, UnavailableIsa};
 

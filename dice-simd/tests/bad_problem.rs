@@ -7,8 +7,8 @@ use common::{Level, Placed, Random, Tensor, map_of, per_level, rounds};
 use dice_core::half::{bf16, f16};
 use dice_core::loss::GeneralizedDice;
 use dice_core::{
-    Activation, Cotangent, Dense, Dims, Error, Group, LossHead, NonFinite, Problem, Reduction, Request, Statistics, Values,
-    Sum, View, reference,
+    Activation, Cotangent, Dense, Dims, Error, Group, LossHead, NonFinite, Problem, Reduction, Request, Statistics,
+    Sum, Values, View, reference,
 };
 use dice_simd::Gradient;
 
@@ -148,7 +148,8 @@ fn voxel_weights(level: &Level) {
             // Of two at one voxel the weight is named, and of two voxels the first.
             if let Truth::Labels(labels) = &mut inputs.truth {
                 labels.set(at, 77);
-                let found = level.engine().statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).unwrap_err();
+                let found =
+                    level.engine().statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).unwrap_err();
                 assert!(is_weight_error(&found, "voxel weights", at as u64, bad), "{found}");
                 if at > 0 {
                     let Truth::Labels(labels) = &mut inputs.truth else { unreachable!("seen above") };
@@ -199,7 +200,8 @@ per_level!(what_is_left_out_is_not_looked_at);
 /// Vouched for, a weight that is none takes its voxel out of a pullback, as the field says.
 fn unchecked_weights(level: &Level) {
     let mut inputs = inputs::<f32>(true);
-    let cotangent = loss().evaluate(&reference::statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).unwrap());
+    let cotangent =
+        loss().evaluate(&reference::statistics(&inputs.logits.view(), &inputs.problem(), &softmax()).unwrap());
     inputs.weights.as_mut().unwrap().data[70] = f32::NAN;
     inputs.weights.as_mut().unwrap().data[80] = -2.0;
     let problem = Problem { labels_checked: true, ..inputs.problem() };
@@ -233,8 +235,8 @@ fn parameters(level: &Level) {
         demand(level, &dense, &Problem { offset, ..dense.problem() }, &error);
     }
     let far = Problem { offset: most, ..labelled.problem() };
-    let [here, there] =
-        [&labelled.problem(), &far].map(|it| level.engine().statistics(&labelled.logits.view(), it, &softmax()).unwrap());
+    let [here, there] = [&labelled.problem(), &far]
+        .map(|it| level.engine().statistics(&labelled.logits.view(), it, &softmax()).unwrap());
     // 2^62 is a multiple of the tile.
     assert_eq!(here, there);
 }

@@ -291,7 +291,8 @@ fn check_statistics<T: Number>(level: &Level, inputs: &Inputs<T>, plan: &Plan) -
         compare("valid weight", found.valid_weight(here).unwrap(), expected.valid_weight(there).unwrap());
         for class in 0..inputs.classes() {
             for sum in Sum::ALL {
-                let [a, b] = [(&found, here), (&expected, there)].map(|(it, group)| it.sum(group, class, 0, sum).unwrap());
+                let [a, b] =
+                    [(&found, here), (&expected, there)].map(|(it, group)| it.sum(group, class, 0, sum).unwrap());
                 compare(&format!("{sum:?} of class {class} of sample {sample}"), a, b);
             }
         }

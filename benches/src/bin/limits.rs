@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use dice_bench::data::{self, Aligned, Data, Element, Order};
-use dice_bench::machine::Machine;
 use dice_bench::losses::{self, LOSSES, PLAIN};
+use dice_bench::machine::Machine;
 use dice_bench::report::{self, Case, Report, Row, SCHEMA};
 use dice_bench::{Budget, PORTABLE_TOLERANCE, medians, memory};
 use dice_simd::core::half::{bf16, f16};
@@ -81,7 +81,10 @@ fn main() -> Result<(), Box<dyn StdError>> {
         let levels = Isa::available().filter(|&isa| isa != Isa::Scalar);
         let mut cases = levels.flat_map(|isa| group.passes().iter().map(move |pass| (isa, pass)));
         cases.any(|(isa, pass)| {
-            group.losses.iter().any(|loss| report::has_words(&group.case(pass, loss, isa, 0), std::slice::from_ref(word)))
+            group
+                .losses
+                .iter()
+                .any(|loss| report::has_words(&group.case(pass, loss, isa, 0), std::slice::from_ref(word)))
         })
     };
     groups.retain(|group| options.only.iter().all(|word| of_group(group, word)));
@@ -262,8 +265,7 @@ impl Bench {
             for &isa in &isas {
                 let found = statistics(isa)?;
                 let difference = loss.evaluate(&found)?.value() - loss.evaluate(&expected)?.value();
-                let right =
-                    if isa.is_exact() { found == expected } else { difference.abs() <= PORTABLE_TOLERANCE };
+                let right = if isa.is_exact() { found == expected } else { difference.abs() <= PORTABLE_TOLERANCE };
                 assert!(right, "{isa}: wrong sums of {name}");
             }
         }

@@ -6,8 +6,15 @@ use core::ops::{Add, Mul};
 use crate::error::Error;
 use crate::evaluation::{Evaluation, Values};
 use crate::head::LossHead;
+use crate::loss::cross_entropy::CrossEntropy;
+use crate::loss::focal::Focal;
+use crate::loss::generalized_dice::GeneralizedDice;
+use crate::loss::jaccard::Jaccard;
+use crate::loss::mcc::Mcc;
+use crate::loss::soft_dice::SoftDice;
 use crate::loss::transform::Transform;
-use crate::loss::{CrossEntropy, Focal, FocalTversky, GeneralizedDice, Jaccard, Mcc, SoftDice, Tversky, Wasserstein};
+use crate::loss::tversky::{FocalTversky, Tversky};
+use crate::loss::wasserstein::Wasserstein;
 use crate::request::Request;
 use crate::statistics::Statistics;
 

@@ -9,7 +9,9 @@ use super::pairs::{Both, Pairs, TOGETHER};
 use super::scratch::Scratch;
 use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Element;
-use crate::gather::{BLOCKS_TOGETHER, BYTE_CLASSES, Bad, FirstBad, LabelMap, Reading, Rows, Source, Truth, Voxels, with_rows};
+use crate::gather::{
+    BLOCKS_TOGETHER, BYTE_CLASSES, Bad, FirstBad, LabelMap, Reading, Rows, Source, Truth, Voxels, with_rows,
+};
 use crate::keep::{Keep, Kept, Lent};
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;

@@ -44,7 +44,11 @@ where
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let classes = self.source.classes();
-        for_activation_and_classes!(self.cotangent.request().part(0).activation, classes, self.claim::<L, GROUP>(lanes));
+        for_activation_and_classes!(
+            self.cotangent.request().part(0).activation,
+            classes,
+            self.claim::<L, GROUP>(lanes)
+        );
     }
 }
 

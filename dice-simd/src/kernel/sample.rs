@@ -53,7 +53,8 @@ impl<'s> SampleTable<'s> {
         let mut finite = true;
         for class in 0..classes {
             let of_target = request.of_target().iter().map(|sum| (0, sum));
-            let of_parts = (0..request.parts()).flat_map(|part| request.part(part).sums.iter().map(move |sum| (part, sum)));
+            let of_parts =
+                (0..request.parts()).flat_map(|part| request.part(part).sums.iter().map(move |sum| (part, sum)));
             for (part, sum) in of_target.chain(of_parts) {
                 let value = of(class, part, sum);
                 finite &= value.is_finite();

@@ -33,8 +33,7 @@ pub(crate) fn any_loss(random: &mut Random, name: &str, classes: usize, activati
     let empty = random.pick(&[Empty::FalsePositives, Empty::Ratio, Empty::Skip, Empty::Zero]);
     let weights: Vec<f64> =
         if random.once_in(2) { vec![] } else { (0..kept).map(|_| random.within(0.1, 2.0).into()).collect() };
-    let class_weights =
-        ClassWeights { weights, mode: random.pick(&[WeightMode::Multiply, WeightMode::Normalise]) };
+    let class_weights = ClassWeights { weights, mode: random.pick(&[WeightMode::Multiply, WeightMode::Normalise]) };
     let options = Options {
         activation,
         overlap: if name == "soft-label Dice" { Overlap::Difference } else { Overlap::Product },
@@ -54,13 +53,8 @@ pub(crate) fn any_loss(random: &mut Random, name: &str, classes: usize, activati
         2 => vec![],
         _ => (0..number).map(|_| random.pick(&[0.0, 0.5, 1.0, 2.0, 3.5])).collect(),
     };
-    let divisor = random.pick(&[
-        Divisor::Weights,
-        Divisor::Voxels,
-        Divisor::Elements,
-        Divisor::AllVoxels,
-        Divisor::AllElements,
-    ]);
+    let divisor =
+        random.pick(&[Divisor::Weights, Divisor::Voxels, Divisor::Elements, Divisor::AllVoxels, Divisor::AllElements]);
     match name {
         "generalised Dice" => {
             GeneralizedDice { activation, exclude_background, empty, grouping, reduction, ..GeneralizedDice::default() }

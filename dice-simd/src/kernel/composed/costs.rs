@@ -1,9 +1,9 @@
 //! The costs of mistaking one class for another, W, and their slope.
 
+use crate::block::{Row, VECTORS};
 use crate::kernel::activate::Probabilities;
 use crate::kernel::sums::LaneSum;
 use crate::kernel::truth::Labels;
-use crate::block::{Row, VECTORS};
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
 

@@ -11,6 +11,7 @@
 //!
 //! There is a file per group of sums, with what it adds to the statistics and what it adds to the gradient.
 
+mod apart;
 mod costs;
 mod fused;
 mod logarithms;
@@ -25,17 +26,5 @@ mod sums;
 mod target;
 mod through;
 
-use crate::lanes::{Kernel, Lanes};
-
-/// A pass of any request, where the plain one is of the overlap under one activation.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Composed<P>(pub(crate) P);
-
+pub(crate) use apart::Composed;
 pub(crate) use plan::{is_plain_cotangent, is_plain_request};
-
-/// Runs a kernel as a function of its own, whatever the compiler thinks of it: a pass that has swallowed all of them takes it minutes
-/// to find registers for.
-#[inline(never)]
-fn apart<L: Lanes, K: Kernel<R = L::R>, const GROUP: usize>(lanes: L, kernel: K) -> K::Output {
-    lanes.call::<K, GROUP>(kernel)
-}

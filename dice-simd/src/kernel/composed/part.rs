@@ -160,13 +160,8 @@ impl<R: Real + Element> Kernel for ActivatePart<'_, R> {
 
 /// −ln p = −ln r − (z − max), never the logarithm of a rounded p.
 #[inline(always)]
-fn of_softmax<L: Lanes>(
-    lanes: L,
-    logits: Rows<'_, L::R>,
-    max: &Row<L::R>,
-    r: &Row<L::R>,
-    inside: &mut [Row<L::R>],
-) where
+fn of_softmax<L: Lanes>(lanes: L, logits: Rows<'_, L::R>, max: &Row<L::R>, r: &Row<L::R>, inside: &mut [Row<L::R>])
+where
     L::R: Element,
 {
     for j in 0..vectors() {
@@ -241,9 +236,12 @@ fn of_probabilities<L: Lanes>(
     }
 }
 
-
 /// Makes room for the rows of every part of a request.
 pub(super) fn fit_rows<R: Real>(rows: &mut PartRows<R>, request: &Request, classes: usize, labels: bool) {
     let logs = || (0..request.parts()).map(|part| Logs::of(&request.part(part), labels));
-    rows.fit(classes, logs().any(|logs| matches!(logs, Logs::Inside | Logs::Both)), logs().any(|logs| logs == Logs::Both));
+    rows.fit(
+        classes,
+        logs().any(|logs| matches!(logs, Logs::Inside | Logs::Both)),
+        logs().any(|logs| logs == Logs::Both),
+    );
 }

@@ -107,9 +107,10 @@ pub(crate) fn is_plain_cotangent(cotangent: &Cotangent, labels: bool) -> bool {
     let others = part.sums.without(plain);
     let width = request.columns().max(1);
     others.is_empty()
-        || cotangent.as_slice().chunks_exact(width).all(|columns| {
-            others.iter().all(|sum| request.column(0, sum).is_none_or(|column| columns[column] == 0.0))
-        })
+        || cotangent
+            .as_slice()
+            .chunks_exact(width)
+            .all(|columns| others.iter().all(|sum| request.column(0, sum).is_none_or(|column| columns[column] == 0.0)))
 }
 
 /// Whether a plain pass takes all sums of a request: one part, and of that the overlap, with what follows from it.

@@ -2,11 +2,11 @@
 
 use dice_core::Sum;
 
+use crate::block::{Row, VECTORS};
 use crate::kernel::activate::Probabilities;
 use crate::kernel::slope::Slope;
 use crate::kernel::sums::LaneSum;
 use crate::kernel::truth::Truth;
-use crate::block::{Row, VECTORS};
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
 

@@ -4,8 +4,8 @@
 
 use dice_core::{Request, Sum};
 
+use super::apart::{Composed, apart};
 use super::costs::ByCosts;
-use super::{Composed, apart};
 use super::fused::{PullBackFused, for_classes, is_fused};
 use super::logarithms::{ByLogarithms, ByLogarithmsOfLabels, Weighing};
 use super::part::{ActivatePart, Logs, PartRows, fit_rows};
@@ -70,9 +70,13 @@ where
                         let mut target = unsafe { sink.blocks::<R, R>(out, &span, labels.blocks.len(), false) };
                         if fused {
                             let (by_p, by_logs, rows) = (&slopes.by_p[..], &slopes.by_logs[..], &mut *rows);
-                            for_classes!(lanes, L, GROUP, classes, PullBackFused {
-                                logits, labels, rows, by_p, by_logs, target
-                            });
+                            for_classes!(
+                                lanes,
+                                L,
+                                GROUP,
+                                classes,
+                                PullBackFused { logits, labels, rows, by_p, by_logs, target }
+                            );
                             continue;
                         }
                         for block in 0..labels.blocks.len() {

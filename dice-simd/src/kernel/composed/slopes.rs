@@ -79,4 +79,3 @@ impl<R: Real> ComposedSlopes<R> {
         }
     }
 }
-

@@ -2,7 +2,7 @@
 
 use dice_core::{Needs, NonFinite, Request, Sum, Sums};
 
-use super::{Composed, apart};
+use super::apart::{Composed, apart};
 use super::costs::AddCosts;
 use super::fused::{AddFused, for_classes, is_fused};
 use super::logarithms::{AddEverywhere, AddLogarithms, AddOfLabels, Weighing};
@@ -69,9 +69,13 @@ where
                         if fused {
                             let overlap = request.part(0).sums.contains(Sum::Prediction);
                             let rows = &mut *rows;
-                            for_classes!(lanes, L, GROUP, classes, AddFused {
-                                logits, labels, rows, overlap, columns, width, first
-                            });
+                            for_classes!(
+                                lanes,
+                                L,
+                                GROUP,
+                                classes,
+                                AddFused { logits, labels, rows, overlap, columns, width, first }
+                            );
                             continue;
                         }
                         for block in 0..labels.blocks.len() {
@@ -235,6 +239,4 @@ impl<R: Real + Element> Part<'_, R> {
 
 const DIFFERENCE: Sums = Sums::NONE.with(Sum::Difference);
 /// The sums of [`AddProbabilities`].
-const PROBABILITIES: Sums =
-    DIFFERENCE.with(Sum::Prediction).with(Sum::Intersection).with(Sum::PredictionSquares);
-
+const PROBABILITIES: Sums = DIFFERENCE.with(Sum::Prediction).with(Sum::Intersection).with(Sum::PredictionSquares);

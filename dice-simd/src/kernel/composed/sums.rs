@@ -31,4 +31,3 @@ impl<R: Real> ComposedSums<R> {
         self.valid.widen(lanes);
     }
 }
-

@@ -2,9 +2,9 @@
 
 use dice_core::Sum;
 
+use crate::block::{Row, VECTORS};
 use crate::kernel::sums::LaneSum;
 use crate::kernel::truth::Truth;
-use crate::block::{Row, VECTORS};
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
 

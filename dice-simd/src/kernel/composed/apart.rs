@@ -1,0 +1,14 @@
+//! What makes a pass a composed one.
+
+use crate::lanes::{Kernel, Lanes};
+
+/// A pass of any request, where the plain one is of the overlap under one activation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Composed<P>(pub(crate) P);
+
+/// Runs a kernel as a function of its own, whatever the compiler thinks of it: a pass that has swallowed all of them takes it minutes
+/// to find registers for.
+#[inline(never)]
+pub(super) fn apart<L: Lanes, K: Kernel<R = L::R>, const GROUP: usize>(lanes: L, kernel: K) -> K::Output {
+    lanes.call::<K, GROUP>(kernel)
+}
