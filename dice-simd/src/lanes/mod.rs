@@ -47,6 +47,10 @@ pub(crate) trait Lanes: Copy {
     /// Sixteen truth values.
     type M: Copy;
 
+    /// Whether kernels are compiled for the level that are nothing but faster than others, to the same bits. A level without
+    /// vectors is there to be compared with.
+    const FUSES: bool = false;
+
     /// Runs a kernel as a function of its own, compiled for the instruction set: for what must not be repeated in every kernel
     /// that calls it, and for the loops in which the time is spent, which so have all registers.
     fn call<K: Kernel<R = Self::R>, const GROUP: usize>(self, kernel: K) -> K::Output;

@@ -1,5 +1,8 @@
 //! What makes a pass a composed one.
 
+use std::hint::black_box;
+
+use crate::block::VECTORS;
 use crate::lanes::{Kernel, Lanes};
 
 /// A pass of any request, where the plain one is of the overlap under one activation.
@@ -11,4 +14,9 @@ pub(crate) struct Composed<P>(pub(crate) P);
 #[inline(never)]
 pub(super) fn apart<L: Lanes, K: Kernel<R = L::R>, const GROUP: usize>(lanes: L, kernel: K) -> K::Output {
     lanes.call::<K, GROUP>(kernel)
+}
+
+/// The vectors of a block, so many that the compiler does not know: a loop body that is long need not be there four times.
+pub(super) fn vectors() -> usize {
+    black_box(VECTORS).min(VECTORS)
 }

@@ -5,7 +5,6 @@
 
 use dice_core::{Activation, Sum, Sums};
 
-use super::apart::apart;
 use super::logarithms::LogSlope;
 use super::part::PartRows;
 use super::plan::Part;
@@ -36,7 +35,7 @@ pub(super) fn is_fused<R: Real>(part: &Part<'_, R>) -> bool {
         && part.exponents.powers.len() == 1
 }
 
-/// Runs `$kernel::<CLASSES>` [apart] for the class bucket.
+/// Runs `$kernel::<CLASSES>` [apart](super::apart::apart) for the class bucket.
 macro_rules! for_classes {
     ($lanes:expr, $l:ident, $group:ident, $classes:expr, $kernel:ident { $($field:ident),* }) => {
         match $classes {

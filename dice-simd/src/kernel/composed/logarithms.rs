@@ -8,11 +8,10 @@
 //!
 //! So there are rows of logarithms, which [`Weigh`] multiplies or replaces by what the slope needs; the rest is adding.
 
-use std::hint::black_box;
-
 use dice_core::{Activation, Sum, Sums};
 
-use crate::block::{BLOCK, Row, VECTORS};
+use super::apart::vectors;
+use crate::block::{BLOCK, Row};
 use crate::element::Element;
 use crate::gather::Rows;
 use crate::kernel::activate::Probabilities;
@@ -39,11 +38,6 @@ impl<R: Real> Exponents<'_, R> {
     pub(super) fn are_some(self) -> bool {
         self.powers.iter().any(|(exponent, _)| *exponent != R::ZERO)
     }
-}
-
-/// The vectors of a block, so many that the compiler does not know: a loop body that is long need not be there four times.
-pub(super) fn vectors() -> usize {
-    black_box(VECTORS).min(VECTORS)
 }
 
 /// The bounds of given probabilities whose logarithm is taken.
@@ -270,14 +264,14 @@ impl<R: Real, T: Labels> Kernel for AddOfLabels<'_, R, T> {
         let Self { row, labels, weights, columns, width, column } = self;
         let mut weighed = *row;
         if let Some(weights) = weights {
-            for j in 0..VECTORS {
+            for j in 0..vectors() {
                 let x = lanes.mul(lanes.load(row.vector(j)), lanes.load(weights.vector(j)));
                 lanes.store(weighed.vector_mut(j), x);
             }
         }
         for (class, columns) in columns.chunks_exact_mut(width).enumerate() {
             let mut total = lanes.splat(R::ZERO);
-            for j in 0..VECTORS {
+            for j in 0..vectors() {
                 let x = lanes.load(weighed.vector(j));
                 total = lanes.add(total, lanes.keep(labels.are(lanes, class, j), x));
             }
@@ -377,7 +371,7 @@ impl<R: Real, T: Labels> Kernel for ByLogarithmsOfLabels<'_, R, T> {
         let one = Row([R::ONE; BLOCK]);
         let row = row.unwrap_or(&one);
         for (class, (to, slope)) in to.iter_mut().zip(slopes).enumerate() {
-            for j in 0..VECTORS {
+            for j in 0..vectors() {
                 let x = lanes.mul(lanes.load(row.vector(j)), lanes.splat(slope.inside));
                 lanes.store(to.vector_mut(j), lanes.keep(labels.are(lanes, class, j), x));
             }

@@ -5,7 +5,8 @@ use std::slice;
 
 use dice_core::{Activation, Needs, Request, Sum, Sums};
 
-use super::logarithms::{Exponents, FillOfLabels, LogRows, Weigh, Weighing, clamp, vectors};
+use super::apart::vectors;
+use super::logarithms::{Exponents, FillOfLabels, LogRows, Weigh, Weighing, clamp};
 use crate::block::{BLOCK, Row};
 use crate::element::Element;
 use crate::gather::Rows;

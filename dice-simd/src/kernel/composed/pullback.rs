@@ -41,7 +41,8 @@ where
         slopes.fit(cotangent);
         numbers.fit(request);
         fit_rows(rows, request, classes, labels);
-        let fused = labels && request.parts() == 1 && numbers.parts(request, labels).all(|part| is_fused(&part));
+        let fused =
+            L::FUSES && labels && request.parts() == 1 && numbers.parts(request, labels).all(|part| is_fused(&part));
         let mut channels = Row([0; BLOCK]);
         for tile in tiles.claims() {
             slopes.turn_to(cotangent, upstream, cotangent.row(tile.sample), labels);
@@ -68,7 +69,7 @@ where
                         next += labels.blocks.len() - 1;
                         // SAFETY: as above.
                         let mut target = unsafe { sink.blocks::<R, R>(out, &span, labels.blocks.len(), false) };
-                        if fused {
+                        if L::FUSES && fused {
                             let (by_p, by_logs, rows) = (&slopes.by_p[..], &slopes.by_logs[..], &mut *rows);
                             for_classes!(
                                 lanes,

@@ -40,7 +40,8 @@ where
         fit_rows(rows, request, classes, labels);
         numbers.fit(request);
         let of_target = request.of_target();
-        let fused = labels && request.parts() == 1 && numbers.parts(request, labels).all(|part| is_fused(&part));
+        let fused =
+            L::FUSES && labels && request.parts() == 1 && numbers.parts(request, labels).all(|part| is_fused(&part));
         let mut channels = Row([0; BLOCK]);
         let mut of_sample = SampleTable::new(table, classes, request);
         let mut bad = FirstBad::default();
@@ -66,7 +67,7 @@ where
                             sums.counts.add_blocks(lanes, labels.blocks, source.first());
                         }
                         let (columns, first) = (&mut sums.columns[..], of_target.len());
-                        if fused {
+                        if L::FUSES && fused {
                             let overlap = request.part(0).sums.contains(Sum::Prediction);
                             let rows = &mut *rows;
                             for_classes!(

@@ -2,7 +2,8 @@
 
 use dice_core::Activation;
 
-use crate::block::{Row, VECTORS};
+use super::apart::vectors;
+use crate::block::Row;
 use crate::kernel::activate::Probabilities;
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
@@ -30,7 +31,7 @@ impl<R: Real> Kernel for ThroughActivation<'_, R> {
         let (zero, one) = (lanes.splat(R::ZERO), lanes.splat(R::ONE));
         if activation != Activation::Softmax {
             for (class, gradient) in gradient.iter_mut().enumerate().filter(|(class, _)| depends[*class]) {
-                for j in 0..VECTORS {
+                for j in 0..vectors() {
                     let mut x = by_log.map_or(zero, |rows| lanes.load(rows[class].vector(j)));
                     if let Some(u) = by_p {
                         let (u, p) = (lanes.load(u[class].vector(j)), lanes.load(e[class].vector(j)));
@@ -45,7 +46,7 @@ impl<R: Real> Kernel for ThroughActivation<'_, R> {
             }
             return;
         }
-        for j in 0..VECTORS {
+        for j in 0..vectors() {
             let r = lanes.load(r.vector(j));
             // Σ p u less Σ κ: what is taken from every slope.
             let (mut mean, mut total) = (zero, zero);
