@@ -207,11 +207,77 @@ typedef struct dice_problem {
 
 /* ---------------------------------------------------------------- losses */
 
-enum { DICE_GENERALIZED_DICE = 0 }; /* dice_term.kind: Sudre 2017, 1 - N/D, N = 2 sum w I + sn, D = sum w (S + T) + sd */
+/* dice_term.kind. I, S, T and so on are the sums of a class in a group, m the weight of its voxels, w the weight of the class;
+ * sn, sd, a, b, e, y and A stand for smooth_numerator, smooth_denominator, false_positives, false_negatives, exponents,
+ * label_smoothing and alpha. The sums stand at DICE_SUM_TARGET and below. */
+enum {
+    DICE_GENERALIZED_DICE = 0, /* Sudre et al. 2017: 1 - N/D, N = 2 sum w I + sn, D = sum w (S + T) + sd; w from volumes */
+    DICE_SOFT_DICE = 1,        /* of each class 1 - N/D, N = 2I + sn, D = S + T + sd (Milletari et al. 2016 with squares) */
+    DICE_JACCARD = 2,          /* of each class 1 - N/D, N = I + sn, D = S + T - I + sd (Rahman and Wang 2016) */
+    DICE_TVERSKY = 3,          /* of each class 1 - N/D, N = I + sn, D = (1-a-b) I + a S + b T + sd (Salehi et al. 2017) */
+    DICE_FOCAL_TVERSKY = 4,    /* of each class that to the power of e (Abraham and Khan 2019, whose gamma is 1/e) */
+    DICE_WASSERSTEIN = 5,      /* Fidon et al. 2017, costs of mistaking one class for another; of labels only: see costs */
+    DICE_MCC = 6,              /* of each class 1 - Matthews' correlation coefficient (Abhishek and Hamarneh 2021) */
+    DICE_CROSS_ENTROPY = 7,    /* softmax: sum w [(1-y) F + (y/C) U] / divisor, F = -sum m g ln p, U = -sum m ln p; binary:
+                                  sum w [(1-y) (w+ F + F') + (y/2) (w+ U + U')] / divisor, F' and U' those of 1-p and 1-g */
+    DICE_FOCAL = 8             /* Lin et al. 2017: F = -sum m g (1-p)^e ln p. Softmax: sum w A F / divisor, with 1-A for class
+                                  0; binary: sum w [A w+ F + (1-A) F'] / divisor, F' that of 1-p and 1-g */
+};
 enum { DICE_SOFTMAX = 0, DICE_SIGMOID = 1, DICE_NO_ACTIVATION = 2 };
-enum { DICE_INVERSE_SQUARE = 0, DICE_INVERSE = 1, DICE_UNIFORM = 2, DICE_FIXED = 3 };
-enum { DICE_PER_SAMPLE = 0, DICE_BATCH = 1 };
-enum { DICE_MEAN = 0, DICE_SUM = 1, DICE_NONE = 2 };
+enum {
+    DICE_DEFAULT_GROUPING = 0, /* DICE_BATCH for cross-entropy and focal, DICE_PER_SAMPLE for all others */
+    DICE_PER_SAMPLE = 1,       /* each sample is a group */
+    DICE_BATCH = 2             /* all samples are one group: their sums are added first */
+};
+enum {
+    DICE_MEAN = 0, /* one value */
+    DICE_SUM = 1,  /* one value */
+    DICE_NONE = 2  /* one value per group; of a ratio per class one per group and class that stays, [group][class] */
+};
+/* What becomes of a value L, with x and c for the exponent and the least argument that stand beside it in the term. */
+enum {
+    DICE_IDENTITY = 0,
+    DICE_NEGATIVE_LOG = 1,         /* -ln(1 - L); 1 - L counts as at least c, with slope 0 below: 1e-30 to 1, 0 stands for 1e-7 */
+    DICE_POWER = 2,                /* L^x, x from 0.01 to 100; the slope is that at no less than c, which is from 0 to 1 */
+    DICE_LOG_COSH = 3,             /* ln cosh L (Jadon 2020) */
+    DICE_NEGATIVE_SCORE = 4,       /* L - 1 (nnU-Net) */
+    DICE_POWER_OF_NEGATIVE_LOG = 5 /* (-ln(1 - L))^x with both ranges (Wong et al. 2018) */
+};
+/* Whether a mean over the classes divides by their weights: of a ratio per class, and as a number of classes in DICE_ELEMENTS. */
+enum {
+    DICE_MULTIPLY = 0, /* weights multiply; what divides is the number of classes (MONAI) */
+    DICE_NORMALISE = 1 /* what divides is the sum of the weights (segmentation_models) */
+};
+enum {
+    DICE_PRODUCT = 0,   /* I = sum m p g */
+    DICE_DIFFERENCE = 1 /* I = (S + T - sum m |p - g|) / 2: of soft targets the loss is least where p = g (Wang et al. 2023) */
+};
+/* What a class without a voxel in the group's target is worth, of the generalised Dice and Wasserstein loss a group without any
+ * class: in the formula 1 with gradient 0 for any prediction of a softmax, so that false positives were never punished. */
+enum {
+    DICE_EMPTY_FALSE_POSITIVES = 0, /* S / m, the part of the voxels that is falsely claimed (Wasserstein: their mean cost) */
+    DICE_EMPTY_RATIO = 1,           /* what the formula gives (MONAI, nnU-Net, most peers) */
+    DICE_EMPTY_SKIP = 2,            /* nothing: it leaves the mean and its divisor (JDTLosses) */
+    DICE_EMPTY_ZERO = 3             /* 0, and it stays in the divisor (segmentation_models) */
+};
+/* The sums that are S and T of a ratio. Squared ones do not go with DICE_DIFFERENCE and complement. */
+enum {
+    DICE_PLAIN = 0,
+    DICE_SQUARED = 1,           /* sum m p^2 and sum m g^2 (V-Net) */
+    DICE_SQUARED_PREDICTION = 2 /* sum m p^2 and T (NiftyNet) */
+};
+enum {
+    DICE_PER_CLASS = 0,          /* a ratio per class, weighed by class_weights */
+    DICE_ALL_CLASSES = 1,        /* one ratio: the sums of the classes are added, each times its weight */
+    DICE_ALL_CLASSES_SQUARED = 2 /* the same, with the intersection times the weight's square (kornia) */
+};
+/* The order of a mean over classes and groups, which matters where DICE_EMPTY_SKIP takes some out or DICE_NORMALISE weighs. */
+enum {
+    DICE_AT_ONCE = 0,
+    DICE_CLASSES_FIRST = 1, /* over the classes of a group, then over the groups that have any */
+    DICE_GROUPS_FIRST = 2   /* over the groups that have a class, then over the classes that any has */
+};
+enum { DICE_INVERSE_SQUARE = 0, DICE_INVERSE = 1, DICE_UNIFORM = 2, DICE_FIXED = 3 }; /* 1/T^2, 1/T, 1, class_weights */
 /* The weight of a class that is absent from the group (T = 0). Uniform and fixed weights are never touched. */
 enum {
     DICE_LEAST_PRESENT = 0, /* the smallest weight of the present classes: gentle at any size of the volume */
@@ -220,30 +286,109 @@ enum {
     DICE_REGULARISED = 3,   /* every weight is 1 / (T^2 + absent_epsilon), or 1 / (T + absent_epsilon) */
     DICE_ZERO = 4           /* the class does not count */
 };
+/* The volume that a weight comes from: T, or the weight of the voxels where g is 1 exactly. */
+enum { DICE_TARGET = 0, DICE_ONES = 1 };
+/* What a sum over the voxels of a group is divided by. A divisor of 0 makes value and gradient 0. */
+enum {
+    DICE_DEFAULT_DIVISOR = 0, /* binary: DICE_ELEMENTS; else DICE_WEIGHTS for cross-entropy, DICE_VOXELS for focal */
+    DICE_WEIGHTS = 1,         /* sum w T, the weights of the voxels' classes (PyTorch's mean) */
+    DICE_VOXELS = 2,          /* m */
+    DICE_ELEMENTS = 3,        /* m times the number of classes that stay, see weight_mode */
+    DICE_ALL_VOXELS = 4,      /* the number of voxels, those that do not count among them */
+    DICE_ALL_ELEMENTS = 5,    /* that times the number of classes that stay */
+    DICE_ONE = 6              /* 1 */
+};
+/* The Wasserstein loss with W = sum m sum_c cost[k][c] p_c of the voxels of class k, and true positives P = sum a (T - W). */
+enum {
+    DICE_FOREGROUND = 0,    /* 1 - N/D, N = 2P + sn, D = 2P + sum W + sd; a is 0 for class 0, else 1 */
+    DICE_INVERSE_VOLUME = 1 /* D = sum a (2T - W) + sd, a = 1/(T + 1) of every class */
+};
 
-/* One loss; all zero is this library's default generalised Dice loss. */
+/* One term of a loss; all zero is this library's default generalised Dice loss. Zero is a default everywhere, so where a field
+ * says so, -1 stands for 0. A field that is not of the term's kind must be 0 (NULL). Arrays have as many numbers as the num_...
+ * field says, read in the call alone; per class means per class that stays. Where no range is given, a number is 0, or from
+ * 1e-30 to 1e30: then no finite logits give NaN or infinity. */
 typedef struct dice_term {
-    int32_t kind;                 /* DICE_GENERALIZED_DICE */
-    int32_t activation;           /* DICE_SOFTMAX over the classes, DICE_SIGMOID of each, DICE_NO_ACTIVATION */
-    int32_t weighting;            /* DICE_INVERSE_SQUARE 1/T^2, DICE_INVERSE 1/T, DICE_UNIFORM, DICE_FIXED class_weights */
-    int32_t absent;               /* DICE_LEAST_PRESENT ... */
-    int32_t raw_weights;          /* 0: weights are divided by the largest one of a present class; 1: as they are */
-    int32_t exclude_background;   /* 1: class 0 leaves the loss (not the softmax), unless there is but one channel */
-    int32_t grouping;             /* DICE_PER_SAMPLE: a ratio per sample; DICE_BATCH: one for all samples */
-    int32_t reduction;            /* DICE_MEAN, DICE_SUM: one value; DICE_NONE: one value per group */
-    int32_t zero_non_finite;      /* 1: a group whose value is not finite has value and gradient 0 */
+    /* of every kind */
+    int32_t kind;               /* DICE_GENERALIZED_DICE ... */
+    int32_t activation;         /* DICE_SOFTMAX over the classes, DICE_SIGMOID of each, DICE_NO_ACTIVATION: probabilities, which
+                                   logarithms clamp to 1e-7 ... 1 - 1e-7 with slope 0 beyond. Each term has its own */
+    int32_t grouping;           /* DICE_DEFAULT_GROUPING ... */
+    int32_t reduction;          /* DICE_MEAN ... */
+    int32_t exclude_background; /* 1: class 0 leaves the loss (not the softmax), unless there is but one channel */
+    int32_t transform;          /* DICE_IDENTITY ...: what becomes of each value of the term, before the factor */
+    int32_t left_out;           /* 1: value and gradient 0, though its sums are taken; factor must be 0 */
     int32_t reserved;
-    /* Each of these numbers is 0, or from 1e-30 to 1e30 (the factor in absolute value). */
-    double absent_epsilon;        /* for DICE_EPSILON and DICE_REGULARISED (where it must not be 0) */
-    double smooth_numerator;      /* sn; with weights that are not raw, in voxels of the rarest class */
-    double smooth_denominator;    /* sd */
-    double least_union;           /* S + T of a class counts as at least this (NiftyNet: 1) */
-    double factor;                /* the value and the gradient are multiplied by it; 0 counts as 1 */
-    const double *class_weights;  /* for DICE_FIXED: one per class that stays in the loss */
+    double factor;              /* value and gradient are multiplied by it, 1e-30 to 1e30 in absolute value; 0 stands for 1 */
+    double transform_exponent;  /* of DICE_POWER and DICE_POWER_OF_NEGATIVE_LOG */
+    double transform_least;     /* of these two and DICE_NEGATIVE_LOG */
+    const double *class_weights; /* per class; none for 1 each. Generalised Dice: with DICE_FIXED alone, where they must be */
     size_t num_class_weights;
+    int32_t weight_mode;        /* DICE_MULTIPLY ...; not generalised Dice and Wasserstein */
+
+    /* of ratios per class: soft Dice, Jaccard, Tversky, focal Tversky and MCC; where it says so, of others too */
+    int32_t overlap;                 /* DICE_PRODUCT ...; generalised Dice too */
+    int32_t empty;                   /* DICE_EMPTY_FALSE_POSITIVES ...; generalised Dice and Wasserstein too */
+    int32_t volumes;                 /* DICE_PLAIN ...; not Jaccard and MCC */
+    int32_t pooling;                 /* DICE_PER_CLASS ... */
+    int32_t order;                   /* DICE_AT_ONCE ...; of means with a value per class */
+    int32_t complement;              /* 1: the ratio of a class is that of its rest, 1 - p and 1 - g. One channel p in two such
+                                        terms, one of them of the rest, is the two channels (1 - p, p) */
+    int32_t class_transform;         /* DICE_IDENTITY ...: what becomes of the value of each class (a pool's), before the mean */
+    double class_transform_exponent; /* as those of transform */
+    double class_transform_least;
+    double smooth_numerator;         /* sn; MCC: added to the coefficient's numerator; generalised Dice and Wasserstein too. With
+                                        weights that are not raw it counts in voxels of the rarest class, else in voxels */
+    double smooth_denominator;       /* sd; MCC: added below the root */
+    double least_denominator;        /* the denominator counts as at least this, with slope 0 below; not MCC */
+    double softening;                /* d from 0 to 1: I = (1-d) I + d S, T = (1-d) T + d m (kornia: 1e-6) */
+
+    /* of generalised Dice */
+    int32_t weighting;          /* DICE_INVERSE_SQUARE ... */
+    int32_t absent;             /* DICE_LEAST_PRESENT ... */
+    int32_t raw_weights;        /* 0: weights are divided by the largest one of a present class; 1: as they are */
+    int32_t weighed_volume;     /* DICE_TARGET ... */
+    int32_t zero_non_finite;    /* 1: a group whose value is not finite has value and gradient 0 */
+    /* of Jaccard */
+    int32_t doubled;            /* 1: N = 2I + sn, D = 2(S + T - I) + sd, which matters beside smoothing (MONAI) */
+    /* of generalised Dice */
+    double absent_epsilon;      /* of DICE_EPSILON, and of DICE_REGULARISED, which needs one */
+    double least_union;         /* S + T of a class counts as at least this (NiftyNet: 1) */
+    /* of soft Dice */
+    double least_intersection;  /* N = 2t + sn, D = 2t + (S - I) + (T - I) + sd, t = I, but at least this (nnU-Net's clip_tp) */
+    /* of Tversky and focal Tversky: one half each if both are 0 */
+    double false_positives;     /* a */
+    double false_negatives;     /* b */
+    /* of focal Tversky and focal */
+    const double *exponents;    /* e: one, or one per class. Focal Tversky: 0.01 to 100, none for 0.75. Focal: gamma from 0 to
+                                   100, none for 2, and per class means per class of the logits */
+    size_t num_exponents;
+    /* of focal Tversky */
+    double exponent_least;      /* the slope is that at no less than this 1 - N/D, from 0 to 1; 0 stands for 1e-7, -1 for 0 */
+    /* of MCC */
+    double mcc_smoothing;       /* added to tp = I, fp = S - I, fn = T - I and tn = m - S - T + I; 0 stands for 1e-5, -1 for 0 */
+
+    /* of cross-entropy and focal */
+    int32_t binary;             /* 1: the classes of DICE_NO_ACTIVATION are questions of their own, as under a sigmoid always and
+                                   under a softmax, where it must be 0, never. Excluding the background drops channel 0 then,
+                                   else the voxels of class 0 */
+    int32_t divisor;            /* DICE_DEFAULT_DIVISOR ... */
+    int32_t use_alpha;          /* focal; 1: A = alpha; 0: the factors A and 1 - A are both 1 */
+    int32_t reserved_too;
+    double alpha;               /* focal: from 0 to 1 */
+    double label_smoothing;     /* cross-entropy: y from 0 to 1 */
+    const double *positive_weights; /* w+ per class, of binary ones; none for 1 each */
+    size_t num_positive_weights;
+
+    /* of Wasserstein */
+    int32_t cost_weighting;     /* DICE_FOREGROUND ... */
+    int32_t normalise_costs;    /* 1: costs are divided by the greatest of them (MONAI and the authors do) */
+    const double *costs;        /* [true class][predicted class], of all classes; no default */
+    size_t num_costs;
 } dice_term;
 
-/* A sum of terms. This version takes one, or none for the default. */
+/* A weighted sum of terms; none for the default. Terms that have several values, per group or per class, must all have as many.
+ * They share both passes over the voxels and whatever sums they have in common; the reports are those of the first term. */
 typedef struct dice_loss {
     size_t struct_size;
     size_t term_size; /* sizeof(dice_term) */
@@ -252,13 +397,24 @@ typedef struct dice_loss {
 } dice_loss;
 #define DICE_LOSS_INIT {sizeof(dice_loss), sizeof(dice_term), NULL, 0}
 
-/* Sets *term to a peer's conventions: "default", "sudre2017", "monai_gdl", "niftynet_gdl", "batch_pooled" (expects
- * probabilities), "per_sample". Fields may be changed afterwards. */
-dice_status dice_loss_preset(const char *name, dice_term *term);
+/* A peer's conventions by name: writes its terms, and their number. capacity is the number of terms that there is room for; if it
+ * is too small, that is DICE_LENGTH, and dice_error_info names how many are needed; terms NULL and capacity 0 ask for the number
+ * alone. Fields may be changed afterwards. Their arrays belong to the library, which never frees them. DICE_WASSERSTEIN has no
+ * costs: set them. A factor of 0, a term of a peer's that is off by default, is left_out. */
+dice_status dice_loss_preset(const char *name, dice_term *terms, size_t capacity, size_t *num_terms);
+
+/* The name of each preset, in the order of index from 0 on; NULL behind the last. What each does, and where its owner's options
+ * are, stands in the documentation of dice-core, dice_core::loss. */
+const char *dice_loss_preset_name(size_t index);
+
+/* Weights of classes from their volumes in a whole data set (0, or from 1e-30 to 1e30: voxels or fractions), one per volume:
+ * DICE_INVERSE_SQUARE, DICE_INVERSE or DICE_UNIFORM, scaled to a mean of 1. A class of volume 0 weighs as little as the largest
+ * one. weights may be volumes. */
+dice_status dice_class_weights_from_volumes(const double *volumes, size_t num, int32_t weighting, double *weights);
 
 /* ---------------------------------------------------------------- all at once */
 
-/* The loss of logits: one value, or one per group for DICE_NONE (see dice_evaluation_len). */
+/* The loss of logits: one value, or several for DICE_NONE (see dice_evaluation_len). */
 dice_status dice_value(const dice_tensor *logits, const dice_problem *problem, const dice_loss *loss,
                        double *values, size_t num_values);
 
@@ -277,7 +433,8 @@ dice_status dice_value_and_grad(const dice_tensor *logits, const dice_problem *p
 int64_t dice_tile_voxels(void);
 
 /* The words of a table for these logits, whose elements are not read. Tables are sample after sample, num / N words each:
- * adding the rows of the samples with dice_statistics_merge pools a batch. */
+ * adding the rows of the samples with dice_statistics_merge pools a batch. Losses that ask for the same sums, in the same
+ * order of terms, have the same tables. */
 dice_status dice_statistics_len(const dice_tensor *logits, const dice_loss *loss, size_t *num);
 
 /* The table of all voxels. */
@@ -292,22 +449,45 @@ dice_status dice_statistics_range(const dice_tensor *logits, const dice_problem 
  * and merging the sum into a table of zeros is the same. Both pointers may be the same table. */
 dice_status dice_statistics_merge(const int64_t *from, size_t num, int64_t *into, size_t num_into);
 
+/* The sums of a table. p is the probability under the activation of the term that asks, y its exponents. */
+enum {
+    DICE_SUM_TARGET = 0,             /* T = sum m g */
+    DICE_SUM_TARGET_SQUARES = 1,     /* sum m g^2 */
+    DICE_SUM_TARGET_ONES = 2,        /* sum m of the voxels where g is 1 exactly */
+    DICE_SUM_PREDICTION = 3,         /* S = sum m p */
+    DICE_SUM_INTERSECTION = 4,       /* I = sum m p g */
+    DICE_SUM_PREDICTION_SQUARES = 5, /* sum m p^2 */
+    DICE_SUM_DIFFERENCE = 6,         /* sum m |p - g| */
+    DICE_SUM_LOG_INSIDE = 7,         /* sum m g (1 - p)^y (-ln p) */
+    DICE_SUM_LOG_OUTSIDE = 8,        /* sum m (1 - g) p^y (-ln(1 - p)) */
+    DICE_SUM_LOG_EVERYWHERE = 9,     /* sum m (-ln p) */
+    DICE_SUM_LOG_COMPLEMENT = 10,    /* sum m (-ln(1 - p)) */
+    DICE_SUM_COST = 11,              /* sum m sum_c cost[k][c] p_c of the voxels of this class k */
+    DICE_SUM_VALID = 12,             /* sum m, of no class */
+    DICE_SUM_VOXELS = 13             /* the number of voxels, of no class */
+};
+
+/* A sum that a term (from 0) of the loss asked for, of a class of a sample of the table; sample -1: of all samples added. class
+ * and term are not looked at for sums of no class. What a kind asks for: the sums in its formula, and T always. */
+dice_status dice_statistics_sum(const dice_loss *loss, const int64_t *table, size_t num, int64_t samples, int64_t classes,
+                                int64_t sample, int64_t class_index, int64_t term, int32_t sum, double *value);
+
 /* ---------------------------------------------------------------- step 2: head */
 
 /* What a loss says of one class of one group. */
 typedef struct dice_class_report {
     double target;       /* T, volumes in voxels, or in weights */
-    double prediction;   /* S */
-    double intersection; /* I */
+    double prediction;   /* S; 0 for a kind without it, DICE_WASSERSTEIN, DICE_CROSS_ENTROPY and DICE_FOCAL */
+    double intersection; /* I; 0 likewise */
     double weight;       /* in the loss, 0 if the class is left out */
-    double dice;         /* soft Dice 2I / (S + T), NaN if both are empty */
+    double dice;         /* soft Dice 2I / (S + T), NaN if both are empty, and for these kinds */
     double share;        /* the part of the group's loss, 0 to 1, that comes from the class */
 } dice_class_report;
 
 /* Lengths for a table of samples x classes; any output may be NULL.
- *   groups     samples, or 1 for DICE_BATCH
- *   values     1, or the groups for DICE_NONE
- *   cotangent  groups x classes x 3: derivatives by T (always 0), S and I
+ *   groups     samples; 1 if all terms are of the whole batch
+ *   values     1; for DICE_NONE the groups, or groups x classes that stay
+ *   cotangent  groups x classes x columns: [group][class][column], the derivatives by the sums that the loss asks for
  *   reports    groups x classes */
 dice_status dice_evaluation_len(const dice_loss *loss, int64_t samples, int64_t classes,
                                 size_t *num_values, size_t *num_cotangent, size_t *num_reports);
@@ -317,10 +497,16 @@ dice_status dice_loss_evaluate(const dice_loss *loss, const int64_t *table, size
                                double *values, size_t num_values, double *cotangent, size_t num_cotangent,
                                dice_class_report *reports, size_t num_reports);
 
+/* A loss of your own: some terms say which sums the table has, dice_statistics_sum gives them, dice_cotangent_index says where in a
+ * cotangent of zeros the derivative by each belongs, and dice_pullback takes it, with the same terms as its loss (groups and
+ * upstream are theirs). Derivatives by sums of the target and by those of no class are not looked at. See examples/c/own_loss.c. */
+dice_status dice_cotangent_index(const dice_loss *loss, int64_t classes, int64_t group, int64_t class_index, int64_t term,
+                                 int32_t sum, size_t *index);
+
 /* ---------------------------------------------------------------- step 3: pullback */
 
 /* Writes the gradient of sum_i upstream_i value_i by the logits, given the cotangent of dice_loss_evaluate. (A cotangent of
- * one group serves any number of samples if the loss is DICE_BATCH.) upstream as in dice_value_and_grad.
+ * one group serves any number of samples if all terms are of the whole batch.) upstream as in dice_value_and_grad.
  * mode: DICE_OVERWRITE, DICE_ACCUMULATE.
  * gradient: of the shape of the logits, in any layout; f64 for f64 logits, f32, f16 or bf16 for all others. In place: a gradient
  * with the logits' data, type and strides overwrites them. It may not overlap an input otherwise, or be added to the logits. */

@@ -18,7 +18,7 @@ pub(crate) struct Buffers {
     pub(crate) confusion: Confusion,
 }
 
-/// More bytes of sums or counts are not kept.
+/// More bytes of sums, counts and numbers of losses are not kept.
 const MOST_KEPT: usize = 1 << 18;
 
 thread_local!(static KEPT: Cell<Option<Box<Buffers>>> = const { Cell::new(None) });
@@ -27,9 +27,9 @@ thread_local!(static KEPT: Cell<Option<Box<Buffers>>> = const { Cell::new(None) 
 pub(crate) fn with_buffers<T>(body: impl FnOnce(&mut Buffers) -> T) -> T {
     let mut buffers = KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default();
     let result = body(&mut buffers);
-    let Buffers { workspace, confusion, .. } = &*buffers;
+    let Buffers { loss, workspace, confusion, .. } = &mut *buffers;
     let sums = size_of_val(workspace.statistics.as_limbs());
-    if sums + size_of_val(confusion.as_slice()) <= MOST_KEPT {
+    if sums + size_of_val(confusion.as_slice()) + loss.forget() <= MOST_KEPT {
         // A thread that is about to end keeps nothing.
         let _ = KEPT.try_with(|kept| kept.set(Some(buffers)));
     }

@@ -1,37 +1,11 @@
 //! From `dice_loss` to a head.
 
-use std::ffi::{CStr, c_char};
-
-use dice_simd::core::loss::{AbsentClass, ClassWeighting, GeneralizedDice, NonFiniteLoss, WeightScale};
-use dice_simd::core::{Activation, Cotangent, Error, Evaluation, Grouping, LossHead, Reduction, Request, Statistics};
+use dice_simd::core::loss::{ClassWeights, Compound, GeneralizedDice, Loss as CoreLoss, Options, Pooling, Term as CoreTerm};
+use dice_simd::core::{Cotangent, Error, Grouping, LossHead, Reduction, Request, Sum, Values};
 
 use crate::memory;
-use crate::status::{
-    Described, Failure, Status, call, checked_pointer, checked_slice, checked_struct, flag, reserved, variant,
-};
-
-/// `dice_term`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct Term {
-    kind: i32,
-    activation: i32,
-    weighting: i32,
-    absent: i32,
-    raw_weights: i32,
-    exclude_background: i32,
-    grouping: i32,
-    reduction: i32,
-    zero_non_finite: i32,
-    reserved: i32,
-    absent_epsilon: f64,
-    smooth_numerator: f64,
-    smooth_denominator: f64,
-    least_union: f64,
-    factor: f64,
-    class_weights: *const f64,
-    num_class_weights: usize,
-}
+use crate::status::{Described, Failure, Status, call, checked_output, checked_slice, checked_struct, variant};
+use crate::term::{Room, Term, WEIGHTINGS, read};
 
 /// `dice_loss`.
 #[derive(Debug, Clone, Copy)]
@@ -46,24 +20,19 @@ pub struct LossStruct {
 // SAFETY: any bits are valid, `struct_size` first.
 unsafe impl Described for LossStruct {}
 
-/// The variants of a term's options, each at the place that is its number.
-const ACTIVATIONS: [Activation; 3] = [Activation::Softmax, Activation::Sigmoid, Activation::None];
-const GROUPINGS: [Grouping; 2] = [Grouping::PerSample, Grouping::Batch];
-const REDUCTIONS: [Reduction; 3] = [Reduction::Mean, Reduction::Sum, Reduction::None];
-
-/// The number that stands for a variant.
-fn number<T: PartialEq>(variants: &[T], variant: &T) -> i32 {
-    variants.iter().position(|known| known == variant).map_or(-1, |place| place as i32)
-}
-
 /// A head of the caller's description.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Loss {
-    head: GeneralizedDice,
-    factor: f64,
-    /// The room of the last class weights.
-    class_weights: Vec<f64>,
+    head: Compound,
+    /// What it asks for.
+    request: Request,
+    /// What one of its terms asks for.
+    of_term: Request,
+    room: Room,
 }
+
+/// The head's numbers, and their copies in the requests of whatever is made for it.
+const COPIES: usize = 8;
 
 impl Loss {
     /// Reads the struct.
@@ -71,79 +40,97 @@ impl Loss {
     /// # Safety
     /// `loss` is NULL or points to a `dice_loss` whose pointers are NULL or valid.
     pub(crate) unsafe fn read(&mut self, loss: *const LossStruct) -> Result<(), Failure> {
-        if let ClassWeighting::Fixed(room) = std::mem::take(&mut self.head.weighting) {
-            self.class_weights = room;
-        }
+        self.room.clear(&mut self.head);
+        self.request.clear();
         // SAFETY: the caller vouches for the pointer.
         let loss = unsafe { checked_struct(loss, "loss") }?;
         if loss.num_terms == 0 {
-            (self.head, self.factor) = (GeneralizedDice::default(), 1.0);
-            return Ok(());
+            self.head.terms.push(CoreTerm::new(GeneralizedDice::default().into()));
+        } else {
+            // SAFETY: the caller vouches for the terms.
+            unsafe { self.read_terms(loss) }?;
         }
+        self.head.require(&mut self.request);
+        Ok(())
+    }
+
+    /// # Safety
+    /// As [`read`](Self::read).
+    unsafe fn read_terms(&mut self, loss: &LossStruct) -> Result<(), Failure> {
         if loss.term_size != size_of::<Term>() {
             let sentence = format!("loss.term_size is {} where {} is expected", loss.term_size, size_of::<Term>());
             let failure = Failure::new(Status::StructSize, sentence);
             return Err(failure.numbers(i64::try_from(loss.term_size).unwrap_or(i64::MAX), size_of::<Term>() as i64));
         }
-        if loss.num_terms > 1 {
-            let sentence = format!("loss.num_terms = {}: this version takes one term", loss.num_terms);
-            return Err(Failure::new(Status::Unsupported, sentence));
+        if loss.num_terms > isize::MAX as usize / size_of::<Term>() {
+            let sentence = format!("loss.num_terms = {}: so many are impossible", loss.num_terms);
+            return Err(Failure::new(Status::Length, sentence));
         }
-        // SAFETY: the caller vouches for the pointer.
-        let term = unsafe { checked_pointer(loss.terms, "loss.terms") }?;
-        // SAFETY: the caller vouches for the weights.
-        let class_weights = unsafe { checked_slice(term.class_weights, term.num_class_weights, "class_weights") }?;
-        reserved(term.reserved, "term")?;
-        variant(&[()], term.kind, "kind")?;
-        let e = term.absent_epsilon;
-        let absent = [
-            AbsentClass::LeastPresent,
-            AbsentClass::MaxFinite,
-            AbsentClass::Epsilon(e),
-            AbsentClass::Regularised(e),
-            AbsentClass::Zero,
-        ];
-        let weighting = [ClassWeighting::InverseSquare, ClassWeighting::Inverse, ClassWeighting::Uniform];
-        const FIXED: i32 = 3;
-        // The bounds of dice-core for the other parameters.
-        if term.factor != 0.0 && !(1e-30..=1e30).contains(&term.factor.abs()) {
-            let sentence = format!("factor = {:?}: must be 0, or from 1e-30 to 1e30 in absolute value", term.factor);
-            return Err(Failure::new(Status::InvalidArgument, sentence));
+        // SAFETY: the caller vouches for the terms.
+        let terms = unsafe { checked_slice(loss.terms, loss.num_terms, "loss.terms") }?;
+        let numbers = terms.iter().map(Term::numbers).fold(0, usize::saturating_add);
+        let numbers = numbers.checked_mul(COPIES * size_of::<f64>());
+        let bytes = numbers.and_then(|bytes| bytes.checked_add(size_of_val(terms)));
+        memory::find(bytes, || "the terms of the loss and the numbers that they point to".into())?;
+        for (index, term) in terms.iter().enumerate() {
+            // SAFETY: the caller vouches for the numbers.
+            self.head.terms.push(unsafe { read(term, index, &mut self.room) }?);
         }
-        self.head = GeneralizedDice {
-            activation: variant(&ACTIVATIONS, term.activation, "activation")?,
-            weighting: if term.weighting == FIXED {
-                memory::find(Some(size_of_val(class_weights)), || "the class weights".into())?;
-                let mut room = std::mem::take(&mut self.class_weights);
-                room.clear();
-                room.extend_from_slice(class_weights);
-                ClassWeighting::Fixed(room)
-            } else {
-                let place = variant(&[0, 1, 2, 3], term.weighting, "weighting")?;
-                weighting[place].clone()
-            },
-            absent: variant(&absent, term.absent, "absent")?,
-            scale: if flag(term.raw_weights, "raw_weights")? { WeightScale::Raw } else { WeightScale::RarestPresent },
-            smooth_numerator: term.smooth_numerator,
-            smooth_denominator: term.smooth_denominator,
-            least_union: term.least_union,
-            exclude_background: flag(term.exclude_background, "exclude_background")?,
-            grouping: variant(&GROUPINGS, term.grouping, "grouping")?,
-            reduction: variant(&REDUCTIONS, term.reduction, "reduction")?,
-            non_finite: if flag(term.zero_non_finite, "zero_non_finite")? {
-                NonFiniteLoss::Zero
-            } else {
-                NonFiniteLoss::Propagate
-            },
-        };
-        self.factor = if term.factor == 0.0 { 1.0 } else { term.factor };
         Ok(())
     }
 
-    /// The rows of the cotangent and the values of the loss, for a table of `samples`.
-    pub(crate) fn rows_and_values(&self, samples: usize) -> (usize, usize) {
-        let rows = if self.head.grouping == Grouping::Batch { 1 } else { samples };
-        (rows, if self.head.reduction == Reduction::None { rows } else { 1 })
+    pub(crate) fn head(&self) -> &Compound {
+        &self.head
+    }
+
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Forgets what it has read; gives the bytes that the room for it takes, copies in requests included.
+    pub(crate) fn forget(&mut self) -> usize {
+        self.room.clear(&mut self.head);
+        COPIES * size_of::<f64>() * self.room.len()
+    }
+
+    /// The rows of the cotangent and the values of the loss, for a table of `samples` × `classes`.
+    pub(crate) fn rows_and_values(&self, samples: usize, classes: usize) -> Result<(usize, Values), Failure> {
+        let of_term = |term: &CoreTerm| {
+            let (grouping, values) = shape(&term.loss, classes);
+            (grouping.rows(samples), values)
+        };
+        let mut shapes = self.head.terms.iter().map(of_term);
+        let (mut rows, values) = shapes.next().unwrap_or((1, Values::One));
+        for (more, others) in shapes {
+            let (expected, found) = (values.len(rows, classes), others.len(more, classes));
+            if values != others || expected != found {
+                let error = Error::StatisticsMismatch { what: "values of each term of a compound", expected, found };
+                return Err(error.into());
+            }
+            rows = rows.max(more);
+        }
+        Ok((rows, values))
+    }
+
+    /// The part of the request that a term reads.
+    pub(crate) fn part(&mut self, term: usize) -> Result<usize, Failure> {
+        self.of_term.clear();
+        self.head.terms[term].loss.require(&mut self.of_term);
+        Ok(self.request.find(&self.of_term.part(0))?)
+    }
+
+    /// The column of a sum that a term asks for, among all columns.
+    pub(crate) fn column(&mut self, term: i64, sum: Sum) -> Result<usize, Failure> {
+        let terms = self.head.terms.len();
+        let place = usize::try_from(term).ok().filter(|&place| place < terms).ok_or_else(|| {
+            let sentence = format!("term = {term}: the loss has {terms}");
+            Failure::new(Status::InvalidArgument, sentence).numbers(term, terms as i64)
+        })?;
+        let part = self.part(place)?;
+        self.request.column(part, sum).ok_or_else(|| {
+            let sentence = format!("the terms of the loss do not ask for the sum {sum:?} as term {term} has it");
+            Failure::new(Status::InvalidArgument, sentence).numbers(sum as i64, -1)
+        })
     }
 
     /// Makes `cotangent` that of `samples` × `classes`, from its derivatives.
@@ -154,78 +141,62 @@ impl Loss {
         derivatives: &[f64],
         cotangent: &mut Cotangent,
     ) -> Result<(), Failure> {
-        let (rows, values) = self.rows_and_values(samples);
+        let (rows, values) = self.rows_and_values(samples, classes)?;
         let found = derivatives.len();
-        let expected = rows.checked_mul(classes).and_then(|n| n.checked_mul(self.request().sums.len()));
+        let expected = rows.checked_mul(classes).and_then(|n| n.checked_mul(self.request.columns()));
         if expected != Some(found) {
             return Err(Error::Length { what: "cotangent", expected: expected.unwrap_or(usize::MAX), found }.into());
         }
-        cotangent.reset(self.request(), rows, classes, values);
+        cotangent.reset(&self.request, rows, classes, values);
         cotangent.as_mut_slice().copy_from_slice(derivatives);
         Ok(())
     }
 }
 
-impl LossHead for Loss {
-    fn request(&self) -> Request {
-        self.head.request()
-    }
-
-    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
-        self.head.evaluate_into(statistics, evaluation)?;
-        let scaled = evaluation.values.iter_mut().chain(evaluation.cotangent.as_mut_slice());
-        scaled.for_each(|number| *number *= self.factor);
-        Ok(())
+/// Which samples share values of a loss, and how many it has.
+fn shape(loss: &CoreLoss, classes: usize) -> (Grouping, Values) {
+    let of_groups = |grouping, reduction| {
+        (grouping, if reduction == Reduction::None { Values::PerGroup } else { Values::One })
+    };
+    let of_classes = |options: &Options| match (options.reduction, options.pooling) {
+        (Reduction::None, Pooling::PerClass) => {
+            (options.grouping, Values::PerClass { first: options.first(classes) })
+        }
+        (reduction, _) => of_groups(options.grouping, reduction),
+    };
+    match loss {
+        CoreLoss::GeneralizedDice(loss) => of_groups(loss.grouping, loss.reduction),
+        CoreLoss::SoftDice(loss) => of_classes(&loss.options),
+        CoreLoss::Jaccard(loss) => of_classes(&loss.options),
+        CoreLoss::Tversky(loss) => of_classes(&loss.options),
+        CoreLoss::FocalTversky(loss) => of_classes(&loss.tversky.options),
+        CoreLoss::Mcc(loss) => of_classes(&loss.options),
+        CoreLoss::Wasserstein(loss) => of_groups(loss.grouping, loss.reduction),
+        CoreLoss::CrossEntropy(loss) => of_groups(loss.grouping, loss.reduction),
+        CoreLoss::Focal(loss) => of_groups(loss.grouping, loss.reduction),
+        _ => unreachable!("no term is read as any other loss"),
     }
 }
 
 /// See `dice.h`.
 ///
 /// # Safety
-/// `name` is NULL or a C string, `term` is NULL or points to a `dice_term`.
+/// Each pointer is NULL or points to `num` numbers.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn dice_loss_preset(name: *const c_char, term: *mut Term) -> i32 {
+pub unsafe extern "C" fn dice_class_weights_from_volumes(
+    volumes: *const f64,
+    num: usize,
+    weighting: i32,
+    weights: *mut f64,
+) -> i32 {
     call(|| {
-        if name.is_null() {
-            return Err(Failure::null("name"));
-        }
-        // SAFETY: the caller vouches for the pointer.
-        unsafe { checked_pointer(term.cast_const(), "term") }?;
-        // SAFETY: not NULL; the caller vouches for the string.
-        let name = unsafe { CStr::from_ptr(name) }.to_string_lossy();
-        let head = GeneralizedDice::preset(&name).ok_or_else(|| {
-            let known = GeneralizedDice::PRESETS.map(|(name, _)| name).join(", ");
-            Failure::new(Status::InvalidArgument, format!("no preset is named {name:?}; there are {known}"))
-        })?;
-        let (absent, absent_epsilon) = match head.absent {
-            AbsentClass::LeastPresent => (0, 0.0),
-            AbsentClass::MaxFinite => (1, 0.0),
-            AbsentClass::Epsilon(e) => (2, e),
-            AbsentClass::Regularised(e) => (3, e),
-            AbsentClass::Zero => (4, 0.0),
-        };
-        let weighting = [ClassWeighting::InverseSquare, ClassWeighting::Inverse, ClassWeighting::Uniform];
-        let preset = Term {
-            kind: 0,
-            activation: number(&ACTIVATIONS, &head.activation),
-            weighting: number(&weighting, &head.weighting),
-            absent,
-            raw_weights: i32::from(head.scale == WeightScale::Raw),
-            exclude_background: i32::from(head.exclude_background),
-            grouping: number(&GROUPINGS, &head.grouping),
-            reduction: number(&REDUCTIONS, &head.reduction),
-            zero_non_finite: i32::from(head.non_finite == NonFiniteLoss::Zero),
-            reserved: 0,
-            absent_epsilon,
-            smooth_numerator: head.smooth_numerator,
-            smooth_denominator: head.smooth_denominator,
-            least_union: head.least_union,
-            factor: 0.0,
-            class_weights: std::ptr::null(),
-            num_class_weights: 0,
-        };
-        // SAFETY: not NULL and aligned, as checked.
-        unsafe { term.write(preset) };
+        let weighting = variant(&WEIGHTINGS, weighting, "weighting")?;
+        // SAFETY: the caller vouches for the buffer.
+        let volumes = unsafe { checked_slice(volumes, num, "volumes") }?;
+        // SAFETY: the caller vouches for the buffer.
+        let output = unsafe { checked_output(weights, num, num, "weights") }?;
+        memory::find(num.checked_mul(size_of::<f64>()), || format!("the weights of {num} classes"))?;
+        output.write(ClassWeights::from_volumes(volumes, weighting)?.weights.into_iter());
         Ok(())
     })
 }

@@ -7,29 +7,32 @@
 use dice_simd::Executor;
 use dice_simd::TILE_VOXELS;
 use dice_simd::core::accumulator::Words;
-use dice_simd::core::{ClassReport, Sum};
+use dice_simd::core::{ClassReport, Request, Statistics};
 
 use crate::runtime::Threads;
 use crate::status::{Failure, Status};
 
 /// As much is never refused.
 const SMALL: usize = 1 << 20;
-/// More than a claimant holds per class: blocks of logits, target, probabilities and gradient, and the sums of a tile, in f64.
+/// More than a claimant holds per class: blocks of logits, target, probabilities, logarithms and gradient, in f64.
 const PER_CLASS_OF_A_CLAIMANT: usize = 8192;
+/// More than it holds per class and column: the sums of a tile, of a sample, and what they become in the pullback.
+const PER_COLUMN_OF_A_CLAIMANT: usize = 1024;
 /// What a table of confusions takes per count: the library's, and the copy in the caller's form.
 const PER_COUNT: usize = 2 * size_of::<u64>();
 /// More than a claimant holds per count: it has a few tables that take turns.
 const PER_COUNT_OF_A_CLAIMANT: usize = 4 * PER_COUNT;
 
 /// Finds room for the passes over `samples` × `classes` × `voxels`, and for the evaluation between them.
-pub(crate) fn for_passes(samples: usize, classes: usize, voxels: usize) -> Result<(), Failure> {
-    let claimant = classes as u128 * PER_CLASS_OF_A_CLAIMANT as u128;
-    room(samples, classes, sums(samples, classes), claimant, tiles(samples, voxels))
+pub(crate) fn for_passes(samples: usize, classes: usize, voxels: usize, request: &Request) -> Result<(), Failure> {
+    let per_class = PER_CLASS_OF_A_CLAIMANT + request.columns() * PER_COLUMN_OF_A_CLAIMANT;
+    let claimant = (classes as u128).saturating_mul(per_class as u128);
+    room(samples, classes, sums(samples, classes, request), claimant, tiles(samples, voxels))
 }
 
 /// Finds room for the evaluation of a table of `samples` × `classes`.
-pub(crate) fn for_evaluation(samples: usize, classes: usize) -> Result<(), Failure> {
-    room(samples, classes, sums(samples, classes), 0, 0)
+pub(crate) fn for_evaluation(samples: usize, classes: usize, request: &Request) -> Result<(), Failure> {
+    room(samples, classes, sums(samples, classes, request), 0, 0)
 }
 
 /// Finds room for the confusion matrices of `samples` × `voxels`.
@@ -47,12 +50,15 @@ fn tiles(samples: usize, voxels: usize) -> usize {
 }
 
 /// The bytes of a table of sums and of what is made of it.
-fn sums(samples: usize, classes: usize) -> u128 {
-    let (rows, classes) = (samples.max(1) as u128, classes as u128);
-    let accumulators = 1 + classes * Sum::ALL.len() as u128;
-    // The table; reports, twice since they are copied to the caller's form; cotangent; what the passes make of it.
-    let per_class = 2 * size_of::<ClassReport>() + Sum::ALL.len() * size_of::<f64>() + 2 * size_of::<f64>();
-    rows * (accumulators * size_of::<Words>() as u128 + classes * per_class as u128)
+fn sums(samples: usize, classes: usize, request: &Request) -> u128 {
+    let (rows, classes, columns) = (samples.max(1) as u128, classes as u128, request.columns() as u128);
+    // The table.
+    let of_no_class = (Statistics::OF_NO_CLASS * size_of::<Words>()) as u128;
+    // Reports of a loss and of another of its terms, and the copy in the caller's form; likewise cotangents.
+    let per_class = (3 * size_of::<ClassReport>() + 2 * size_of::<f64>()) as u128;
+    let per_column = (size_of::<Words>() + 3 * size_of::<f64>()) as u128;
+    let per_row = classes.saturating_mul(per_class + columns.saturating_mul(per_column)).saturating_add(of_no_class);
+    rows.saturating_mul(per_row)
 }
 
 fn room(samples: usize, classes: usize, shared: u128, claimant: u128, tiles: usize) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use dice_simd::core::accumulator::{self, WORDS, Words};
-use dice_simd::core::{ClassReport, Cotangent, Dims, Error, LossHead, Problem};
+use dice_simd::core::{ClassReport, Cotangent, Dims, Error, LossHead, Problem, Statistics};
 use dice_simd::half::{bf16, f16};
 use dice_simd::{Float, Gradient, TILE_VOXELS, Workspace};
 
@@ -71,8 +71,15 @@ impl<'l> Input<'l> {
         let problem = unsafe { self.problem.for_rank(layout.dims().len()) }?;
         // Before anything else is looked at: later errors may rely on it.
         problem.check(&layout)?;
-        memory::for_passes(layout.samples(), layout.channels(), layout.voxels())?;
+        memory::for_passes(layout.samples(), layout.channels(), layout.voxels(), self.loss.request())?;
         Ok((problem, 0..layout.voxels()))
+    }
+
+    /// The number of values of the loss.
+    fn num_values(&self) -> Result<usize, Failure> {
+        let (samples, classes) = extents(&self.logits)?;
+        let (rows, values) = self.loss.rows_and_values(samples, classes)?;
+        Ok(values.len(rows, classes))
     }
 
     /// Evaluates the loss of the logits.
@@ -83,7 +90,7 @@ impl<'l> Input<'l> {
         with_logits!(self.logits, T => {
             // SAFETY: the caller vouches for the memory.
             let logits = unsafe { self.logits.view::<T>() }?;
-            Ok(engine().value_into(&logits, problem, self.loss, workspace)?)
+            Ok(engine().value_into(&logits, problem, self.loss.head(), workspace)?)
         })
     }
 
@@ -168,8 +175,9 @@ fn extents(logits: &Located) -> Result<(usize, usize), Failure> {
 }
 
 /// The words of a table.
-fn table_len(loss: &Loss, samples: usize, classes: usize) -> Result<usize, Failure> {
-    let per_sample = classes.checked_mul(loss.request().sums.len()).and_then(|sums| sums.checked_add(1));
+pub(crate) fn table_len(loss: &Loss, samples: usize, classes: usize) -> Result<usize, Failure> {
+    let of_classes = classes.checked_mul(loss.request().columns());
+    let per_sample = of_classes.and_then(|sums| sums.checked_add(Statistics::OF_NO_CLASS));
     per_sample.and_then(|per_sample| per_sample.checked_mul(samples)?.checked_mul(WORDS)).ok_or_else(|| {
         Failure::new(Status::Shape, format!("{samples} samples of {classes} classes: no table can hold their sums"))
     })
@@ -323,7 +331,7 @@ pub unsafe extern "C" fn dice_statistics_merge(from: *const i64, num: usize, int
     })
 }
 
-fn table_extents(samples: i64, classes: i64) -> Result<(usize, usize), Failure> {
+pub(crate) fn table_extents(samples: i64, classes: i64) -> Result<(usize, usize), Failure> {
     let extent = |what: &str, n: i64, least: i64| {
         usize::try_from(n).ok().filter(|_| n >= least).ok_or_else(|| {
             Failure::new(Status::Shape, format!("{what} = {n}: must be at least {least}")).numbers(n, least)
@@ -335,8 +343,8 @@ fn table_extents(samples: i64, classes: i64) -> Result<(usize, usize), Failure> 
 /// Lengths of values, cotangent and reports.
 fn evaluation_lens(loss: &Loss, samples: usize, classes: usize) -> Result<[usize; 3], Failure> {
     table_len(loss, samples, classes)?;
-    let (rows, values) = loss.rows_and_values(samples);
-    Ok([values, rows * classes * loss.request().sums.len(), rows * classes])
+    let (rows, values) = loss.rows_and_values(samples, classes)?;
+    Ok([values.len(rows, classes), rows * classes * loss.request().columns(), rows * classes])
 }
 
 /// See `dice.h`.
@@ -432,12 +440,12 @@ pub unsafe extern "C" fn dice_loss_evaluate(
         // SAFETY: the caller vouches for the buffer.
         let reports = unsafe { checked_output(reports, num_reports, expected, "reports") }?;
 
-        memory::for_evaluation(samples, classes)?;
-        let Workspace { statistics, evaluation } = workspace;
+        memory::for_evaluation(samples, classes, kept.request())?;
+        let Workspace { statistics, evaluation, .. } = workspace;
         statistics.reset(samples, classes, kept.request());
         statistics.as_mut_limbs().copy_from_slice(words);
         statistics.normalise();
-        kept.evaluate_into(statistics, evaluation)?;
+        kept.head().evaluate_into(statistics, evaluation)?;
         if num_values > 0 {
             values.write(evaluation.values.iter().copied());
         }
@@ -545,7 +553,7 @@ pub unsafe extern "C" fn dice_value(
     let valued = |Buffers { loss: kept, workspace, .. }: &mut Buffers| {
         // SAFETY: the caller vouches for the pointers.
         let mut input = unsafe { Input::read(logits, problem, loss, kept) }?;
-        let (_, expected) = input.loss.rows_and_values(extents(&input.logits)?.0);
+        let expected = input.num_values()?;
         // SAFETY: the caller vouches for the buffer.
         let values = unsafe { checked_output(values, num_values, expected, "values") }?;
         // SAFETY: the caller vouches for the memory.
@@ -577,7 +585,7 @@ pub unsafe extern "C" fn dice_value_and_grad(
     let valued = |Buffers { loss: kept, workspace, upstream: copy, .. }: &mut Buffers| {
         // SAFETY: the caller vouches for the pointers.
         let mut input = unsafe { Input::read(logits, problem, loss, kept) }?;
-        let (_, expected) = input.loss.rows_and_values(extents(&input.logits)?.0);
+        let expected = input.num_values()?;
         // SAFETY: the caller vouches for the buffer.
         unsafe { read_upstream(upstream, num_upstream, expected, copy) }?;
         // SAFETY: the caller vouches for the buffer.

@@ -94,7 +94,7 @@ impl From<Error> for Failure {
                 (Status::NonFinite, [index(*at), -1, -1])
             }
             Error::Weight { index: at, .. } => (Status::Weight, [index(*at), -1, -1]),
-            Error::DenseTarget => (Status::Unsupported, NO_NUMBERS),
+            Error::DenseTarget | Error::UnsupportedSum { .. } => (Status::Unsupported, NO_NUMBERS),
             Error::ShapeMismatch { what, expected, found } => {
                 let (expected, found) = (expected.as_slice(), found.as_slice());
                 // The one channel of a map is not compared with the classes.
@@ -220,7 +220,7 @@ pub(crate) fn reserved(field: i32, what: &str) -> Result<(), Failure> {
 }
 
 /// The variant that a number stands for: its place in the list.
-pub(crate) fn variant<T: Copy>(variants: &[T], number: i32, what: &str) -> Result<T, Failure> {
+pub(crate) fn variant<T: Copy>(variants: &[T], number: i32, what: impl Display) -> Result<T, Failure> {
     usize::try_from(number).ok().and_then(|place| variants.get(place).copied()).ok_or_else(|| {
         let sentence = format!("{what} = {number}: must be from 0 to {}", variants.len() - 1);
         Failure::new(Status::InvalidArgument, sentence).numbers(number.into(), -1)
@@ -228,7 +228,7 @@ pub(crate) fn variant<T: Copy>(variants: &[T], number: i32, what: &str) -> Resul
 }
 
 /// A field that is 0 or 1.
-pub(crate) fn flag(number: i32, what: &str) -> Result<bool, Failure> {
+pub(crate) fn flag(number: i32, what: impl Display) -> Result<bool, Failure> {
     variant(&[false, true], number, what)
 }
 

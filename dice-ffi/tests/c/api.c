@@ -8,7 +8,7 @@
 
 /* ---------------------------------------------------------------- a small problem, and outputs with canaries */
 
-enum { N = 2, C = 3, V = 20, TABLE = N * (1 + 3 * C) * 12, COTANGENT = N * C * 3, REPORTS = N * C };
+enum { N = 2, C = 3, V = 20, TABLE = N * (2 + 3 * C) * 12, COTANGENT = N * C * 3, REPORTS = N * C };
 enum { PUT = DICE_OVERWRITE };
 
 static const int64_t SHAPE[] = {N, C, 4, 5}, LABEL_SHAPE[] = {N, 4, 5};
@@ -26,7 +26,7 @@ static struct {
     int64_t table[TABLE + 12], counts[N * C * C + 1];
     dice_class_report reports[REPORTS + 1];
     size_t lens[3];
-    dice_term term;
+    dice_term terms[4];
 } out;
 
 static dice_tensor z, y, g, dense, mask, voxel_weights, predicted;
@@ -165,8 +165,11 @@ static void null_pointers(void) {
     const dice_executor nothing = DICE_EXECUTOR_INIT;
     size_t len = 0;
     REFUSED(DICE_NULL_POINTER, dice_error_info(NULL));
-    REFUSED(DICE_NULL_POINTER, dice_loss_preset(NULL, &out.term));
-    REFUSED(DICE_NULL_POINTER, dice_loss_preset("default", NULL));
+    REFUSED(DICE_NULL_POINTER, dice_loss_preset(NULL, out.terms, 4, out.lens));
+    REFUSED(DICE_NULL_POINTER, dice_loss_preset("default", NULL, 1, out.lens));
+    REFUSED(DICE_NULL_POINTER, dice_loss_preset("default", out.terms, 4, NULL));
+    REFUSED(DICE_NULL_POINTER, dice_class_weights_from_volumes(NULL, N, DICE_INVERSE, out.values));
+    REFUSED(DICE_NULL_POINTER, dice_class_weights_from_volumes(in.cotangent, N, DICE_INVERSE, NULL));
     REFUSED(DICE_NULL_POINTER, dice_set_executor(&nothing));
     OK(dice_set_executor(NULL));
 
@@ -299,11 +302,10 @@ static void numbers_that_mean_nothing(void) {
          REFUSED(DICE_INVALID_ARGUMENT, value_and_grad()));
     WITH((term.weighting = DICE_FIXED, term.class_weights = weights, term.num_class_weights = 2),
          REFUSED_AT(DICE_LENGTH, value_and_grad(), -1, 2, 3));
-    WITH(loss.num_terms = 2, ALL_REFUSE(DICE_UNSUPPORTED));
-    WITH(loss.num_terms = SIZE_MAX, ALL_REFUSE(DICE_UNSUPPORTED));
-    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("nonsense", &out.term));
-    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("", &out.term));
-    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("d\xffg\xc3", &out.term));
+    WITH(loss.num_terms = SIZE_MAX, ALL_REFUSE(DICE_LENGTH));
+    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("nonsense", out.terms, 4, out.lens));
+    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("", out.terms, 4, out.lens));
+    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("d\xffg\xc3", out.terms, 4, out.lens));
     executor.run = no_run;
     REFUSED_AT(DICE_INVALID_ARGUMENT, dice_set_executor(&executor), -1, 0, 1);
     executor.threads = 1;
@@ -377,7 +379,7 @@ static void misaligned(void) {
     REFUSED(DICE_LAYOUT, dice_statistics(&z, &problem, &loss, (int64_t *)askew(out.table), TABLE));
     REFUSED(DICE_LAYOUT, dice_statistics_merge((const int64_t *)askew(in.table), TABLE - 12, out.table, TABLE - 12));
     REFUSED(DICE_LAYOUT, dice_statistics_merge(in.table, TABLE, (int64_t *)askew(out.table), TABLE));
-    REFUSED(DICE_LAYOUT, dice_loss_preset("default", (dice_term *)askew(&out.term)));
+    REFUSED(DICE_LAYOUT, dice_loss_preset("default", (dice_term *)askew(out.terms), 3, out.lens));
     REFUSED(DICE_LAYOUT, dice_evaluation_len(&loss, N, C, out.lens, (size_t *)askew(out.lens + 1), NULL));
     REFUSED(DICE_LAYOUT, dice_evaluation_len(&loss, N, C, out.lens, out.lens + 1, (size_t *)askew(out.lens + 1)));
     REFUSED(DICE_LAYOUT, dice_loss_evaluate(&loss, in.table, TABLE, N, C, out.values, 1, out.cotangent, COTANGENT,
@@ -750,10 +752,10 @@ static void any_table(void) {
             if (round % 3 && i % 12 >= 8) in.table[i] = 0;
             if (round % 5 == 0) in.table[i] = random_bits(&seed) % 2 ? INT64_MIN : INT64_MAX;
         }
-        term.grouping = round % 2;
+        term.grouping = round % 2 ? DICE_BATCH : DICE_PER_SAMPLE;
         status = dice_loss_evaluate(&loss, in.table, TABLE, N, C, out.values, 1, out.cotangent,
-                                    term.grouping ? COTANGENT / N : COTANGENT, out.reports,
-                                    term.grouping ? REPORTS / N : REPORTS);
+                                    round % 2 ? COTANGENT / N : COTANGENT, out.reports,
+                                    round % 2 ? REPORTS / N : REPORTS);
         CHECK(status == DICE_OK || status == DICE_OVERFLOW);
         overflows += status == DICE_OVERFLOW;
         OK(dice_statistics_merge(in.table, TABLE, in.table, TABLE));
@@ -772,7 +774,7 @@ static void any_table(void) {
 static void empty_tensors(void) {
     const int64_t no_voxels[] = {N, C, 4, 0}, no_label_voxels[] = {N, 4, 0}, no_samples[] = {0, C, 4, 5}, no_label_samples[] = {0, 4, 5};
     int32_t grouping, reduction, activation;
-    for (grouping = 0; grouping < 2; grouping++) {
+    for (grouping = 0; grouping < 3; grouping++) {
         for (reduction = 0; reduction < 3; reduction++) {
             for (activation = 0; activation < 3; activation++) {
                 const size_t rows = grouping == DICE_BATCH ? 1 : N;
@@ -821,7 +823,7 @@ static void too_many_sums(void) {
     const int64_t many[] = {1 << 16, 1 << 16, 0}, many_labels[] = {1 << 16, 0};
     const int64_t classes[] = {0, (int64_t)1 << 40, 0}, none[] = {0, 0};
     int32_t grouping;
-    for (grouping = 0; grouping < 2; grouping++) {
+    for (grouping = 0; grouping < 3; grouping++) {
         z = dice_f32(NULL, 3, many);
         g = dice_f32(NULL, 3, many);
         y = dice_u8(NULL, 2, many_labels);

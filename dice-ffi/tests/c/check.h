@@ -95,7 +95,7 @@ static inline scene *scene_new(int64_t n, int64_t c, int64_t v, uint64_t seed) {
     s->n = n, s->c = c, s->v = v;
     s->num_logits = (size_t)(n * c * v);
     s->num_voxels = (size_t)(n * v);
-    s->num_table = (size_t)(n * (1 + 3 * c)) * 12;
+    s->num_table = (size_t)(n * (2 + 3 * c)) * 12;
     s->logits = (float *)room(s->num_logits, sizeof(float));
     s->gradient = (float *)room(s->num_logits, sizeof(float));
     s->labels = (uint8_t *)room(s->num_voxels, 1);

@@ -149,7 +149,7 @@ static void draw(uint64_t seed) {
     int64_t i, k, j;
 
     term.activation = (int32_t)random_below(&seed, 3);
-    term.grouping = (int32_t)random_below(&seed, 2);
+    term.grouping = random_below(&seed, 2) ? DICE_BATCH : DICE_PER_SAMPLE;
     term.reduction = (int32_t)random_below(&seed, 3);
     num_values = term.reduction == DICE_NONE && term.grouping == DICE_PER_SAMPLE ? (size_t)n : 1;
     num_upstream = random_below(&seed, 2) != 0 ? num_values : 1;

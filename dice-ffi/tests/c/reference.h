@@ -59,25 +59,44 @@ static inline void reference_weights(const dice_term *term, int64_t first, int64
     }
 }
 
+/* Whether samples from <= n < to hold no voxel of the classes from first on. */
+static inline int reference_is_empty(const plain *s, int64_t first, int64_t from, int64_t to) {
+    int64_t n, c, v;
+    for (n = from; n < to; n++) {
+        for (c = first; c < s->c; c++) {
+            for (v = 0; v < s->v; v++) {
+                if (s->weights[n * s->v + v] * s->target[(n * s->c + c) * s->v + v] != 0.0) return 0;
+            }
+        }
+    }
+    return 1;
+}
+
 /* Values, and the gradient of sum_i upstream_i value_i, both of which the caller has room for. Returns the greatest derivative
  * by a probability, upstream and weights included: the measure for errors of the gradient. */
 static inline double reference_plain(const plain *s, const dice_term *term, const double *upstream, size_t num_upstream,
                                    double *values, double *gradient) {
     const int64_t rows = term->grouping == DICE_BATCH ? 1 : s->n, first = term->exclude_background && s->c > 1 ? 1 : 0;
-    const double factor = (term->factor == 0.0 ? 1.0 : term->factor)
-                          / (term->reduction == DICE_MEAN && rows > 0 ? (double)rows : 1.0);
-    double p[MOST_CLASSES], steepest = 0.0;
-    int64_t row, n, v, c;
+    double p[MOST_CLASSES], steepest = 0.0, factor = term->factor == 0.0 ? 1.0 : term->factor;
+    int64_t row, n, v, c, counted = 0;
+    for (row = 0; row < rows; row++) {
+        const int64_t from = rows == 1 ? 0 : row, to = rows == 1 ? s->n : row + 1;
+        counted += term->empty != DICE_EMPTY_SKIP || !reference_is_empty(s, first, from, to);
+    }
+    if (term->reduction == DICE_MEAN && counted > 0) factor /= (double)counted;
     memset(gradient, 0, (size_t)(s->n * s->c * s->v) * sizeof(double));
     values[0] = 0.0;
     for (row = 0; row < rows; row++) {
         const int64_t from = term->grouping == DICE_BATCH ? 0 : row, to = term->grouping == DICE_BATCH ? s->n : row + 1;
         double T[MOST_CLASSES] = {0.0}, S[MOST_CLASSES] = {0.0}, I[MOST_CLASSES] = {0.0}, w[MOST_CLASSES];
         double N = term->smooth_numerator, D = term->smooth_denominator, value = 0.0, by_S[MOST_CLASSES], by_I[MOST_CLASSES];
+        double valid = 0.0;
+        const int empty = term->empty != DICE_EMPTY_RATIO && reference_is_empty(s, first, from, to);
         for (n = from; n < to; n++) {
             for (v = 0; v < s->v; v++) {
                 const double m = s->weights[n * s->v + v], *g = &s->target[n * s->c * s->v + v];
                 if (m == 0.0) continue;
+                valid += m;
                 reference_probabilities(s, term->activation, n, v, p);
                 for (c = 0; c < s->c; c++) {
                     T[c] += m * g[c * s->v];
@@ -93,6 +112,10 @@ static inline double reference_plain(const plain *s, const dice_term *term, cons
             D += w[c] * (both < term->least_union ? term->least_union : both);
         }
         if (D != 0.0) value = 1.0 - N / D;
+        if (empty) {
+            D = term->empty == DICE_EMPTY_FALSE_POSITIVES ? valid * (double)(s->c - first) : 0.0;
+            for (value = 0.0, c = first; c < s->c && D != 0.0; c++) value += S[c] / D;
+        }
         if (D == 0.0 || (term->zero_non_finite && !isfinite(value))) {
             if (term->reduction == DICE_NONE) values[row] = 0.0;
             continue;
@@ -100,9 +123,10 @@ static inline double reference_plain(const plain *s, const dice_term *term, cons
         if (term->reduction == DICE_NONE) values[row] = factor * value;
         else values[0] += factor * value;
         for (c = 0; c < s->c; c++) {
-            const int floored = term->least_union > 0.0 && S[c] + T[c] <= term->least_union;
-            by_I[c] = -2.0 * factor * w[c] / D;
+            const int floored = term->least_union > 0.0 && S[c] + T[c] < term->least_union;
+            by_I[c] = empty ? 0.0 : -2.0 * factor * w[c] / D;
             by_S[c] = floored ? 0.0 : factor * w[c] * N / (D * D);
+            if (empty) by_S[c] = c < first ? 0.0 : factor / D;
         }
         for (n = from; n < to; n++) {
             for (v = 0; v < s->v; v++) {

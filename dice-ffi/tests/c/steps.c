@@ -108,7 +108,7 @@ static void pieces(const dice_term *term, int64_t n, int64_t c, int64_t v, uint6
 
 /* Adding the rows of the samples pools a batch. */
 static void pooling(void) {
-    enum { N = 3, C = 4, ROW = (1 + 3 * C) * 12 };
+    enum { N = 3, C = 4, ROW = (2 + 3 * C) * 12 };
     dice_term term = default_term();
     const dice_loss loss = loss_of(&term);
     scene *s = scene_new(N, C, 9000, 31);

@@ -1,6 +1,7 @@
 /* Values and gradients against the textbook, for every preset and option. */
 #include "reference.h"
 
+/* Those of the generalised Dice loss. */
 static const char *const PRESETS[] = {"default", "sudre2017", "monai_gdl", "niftynet_gdl", "batch_pooled", "per_sample"};
 enum { NUM_PRESETS = 6 };
 
@@ -43,8 +44,10 @@ static void every_preset(void) {
         for (preset = 0; preset < NUM_PRESETS; preset++) {
             scene *s = scene_new(shapes[i][0], shapes[i][1], shapes[i][2], 7 + i);
             dice_term term;
+            size_t num = 0;
             memset(&term, 0xff, sizeof term);
-            OK(dice_loss_preset(PRESETS[preset], &term));
+            OK(dice_loss_preset(PRESETS[preset], &term, 1, &num));
+            CHECK(num == 1);
             if (strcmp(PRESETS[preset], "batch_pooled") == 0) make_probabilities(s, i);
             compare(s, &term, NULL, 0);
             compare(s, &term, &upstream, 1);
@@ -67,10 +70,13 @@ static void every_option(void) {
         term.absent = (int32_t)random_below(&seed, 5);
         term.raw_weights = (int32_t)random_below(&seed, 2);
         term.exclude_background = (int32_t)random_below(&seed, 2);
-        term.grouping = (int32_t)random_below(&seed, 2);
+        term.grouping = (int32_t)random_below(&seed, 3);
         term.reduction = (int32_t)random_below(&seed, 3);
         term.zero_non_finite = (int32_t)random_below(&seed, 2);
-        term.absent_epsilon = random_below(&seed, 2) ? 1e-5 : 0.25;
+        if (term.absent == DICE_EPSILON || term.absent == DICE_REGULARISED) {
+            term.absent_epsilon = random_below(&seed, 2) ? 1e-5 : 0.25;
+        }
+        term.empty = (int32_t)random_below(&seed, 4);
         term.smooth_numerator = random_below(&seed, 2) ? 0.0 : 1e-3;
         term.smooth_denominator = random_below(&seed, 2) ? 0.0 : 0.5;
         term.least_union = random_below(&seed, 2) ? 0.0 : 40.0;
@@ -103,8 +109,8 @@ static void reference_differentiates_itself(void) {
         double values[2], *gradient = (double *)room(s->num_logits, sizeof(double));
         double *scratch = (double *)room(s->num_logits, sizeof(double));
         dice_term term;
-        size_t i;
-        OK(dice_loss_preset(PRESETS[preset], &term));
+        size_t i, num;
+        OK(dice_loss_preset(PRESETS[preset], &term, 1, &num));
         make_probabilities(s, 3);
         reference(s, &term, NULL, 0, values, gradient);
         for (i = 0; i < s->num_logits; i++) {

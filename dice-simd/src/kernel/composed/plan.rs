@@ -56,10 +56,11 @@ impl<R: Real> PartNumbers<R> {
         let mut costs = self.costs.iter_mut();
         for part in parts() {
             let exponents = if part.exponents.is_empty() { &[0.0] } else { part.exponents };
-            for (to, &exponent) in powers.by_ref().zip(exponents) {
+            // In this order: a pair is begun with the first iterator, and what ends must be the numbers of the part.
+            for (&exponent, to) in exponents.iter().zip(powers.by_ref()) {
                 *to = (R::from_f64(exponent), Power::new(R::from_f64(exponent)));
             }
-            costs.by_ref().zip(part.costs).for_each(|(to, &cost)| *to = R::from_f64(cost));
+            part.costs.iter().zip(costs.by_ref()).for_each(|(&cost, to)| *to = R::from_f64(cost));
         }
     }
 

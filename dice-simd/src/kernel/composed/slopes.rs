@@ -68,7 +68,7 @@ impl<R: Real> ComposedSlopes<R> {
                 if needs.sums.contains(Sum::Cost) {
                     let by_cost = factor * cotangent.get(row, class, part, Sum::Cost);
                     has_costs |= by_cost != 0.0;
-                    for (to, cost) in costs.by_ref().zip(&needs.costs[class * classes..][..classes]) {
+                    for (cost, to) in needs.costs[class * classes..][..classes].iter().zip(costs.by_ref()) {
                         *to = rounded(by_cost * cost);
                     }
                 }
