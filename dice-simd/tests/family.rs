@@ -19,7 +19,7 @@ const ACTIVATIONS: [Activation; 3] = [Activation::Softmax, Activation::Sigmoid, 
 const SUM: f64 = 4e-6;
 /// A logarithm of a probability near 1 is that of a rounded sum of exponentials: absolute, per voxel.
 const LOGARITHM: f64 = 4e-7;
-/// Values, absolute, and relative where they are above 1.
+/// Values, absolute, and relative to the value and its steepness where these are above 1.
 const VALUE: f64 = 1e-5;
 /// ∂L/∂z, relative to m times the sum of the absolute slopes of the voxel's group.
 const GRADIENT: f64 = 4e-6;
@@ -80,6 +80,24 @@ fn check_sums(level: &Level, found: &Statistics, expected: &Statistics, is_doubl
     }
 }
 
+/// Σ |∂L/∂sum · sum|.
+fn steepness(statistics: &Statistics, cotangent: &Cotangent) -> f64 {
+    let request = statistics.request();
+    let mut total = 0.0;
+    for row in 0..cotangent.rows() {
+        let group = if cotangent.rows() == 1 { Group::All } else { Group::Sample(row) };
+        for class in 0..statistics.classes() {
+            for part in 0..request.parts() {
+                for sum in request.part(part).sums.iter() {
+                    let number = statistics.sum(group, class, part, sum).unwrap();
+                    total += (cotangent.get(row, class, part, sum) * number).abs();
+                }
+            }
+        }
+    }
+    total
+}
+
 /// The sum of all absolute slopes of a row, with what they may be multiplied by.
 fn slopes(cotangent: &Cotangent, row: usize) -> f64 {
     let request = cotangent.request();
@@ -120,8 +138,10 @@ fn check<T: Number, G: Number<Arithmetic = T::Arithmetic>>(
     let values = engine.value(&logits, &problem, loss).unwrap().values;
     assert_eq!(values.len(), evaluation.values.len(), "{context}");
     let (kind, bound) = if T::IS_DOUBLE { ("value, f64", 1e-11) } else { ("value, f32", VALUE) };
+    // By how much the value would change if every sum were another by all of itself: a ratio of differences may be steep.
+    let steepness = steepness(&expected, &evaluation.cotangent);
     for (found, expected) in values.iter().zip(&evaluation.values) {
-        let error = (found - expected).abs() / expected.abs().max(1.0);
+        let error = (found - expected).abs() / expected.abs().max(steepness).max(1.0);
         level.within(kind, error, bound, || format!("{found}, not {expected}: {context}"));
     }
 

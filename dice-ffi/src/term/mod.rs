@@ -7,7 +7,8 @@ pub(crate) use read::{Room, read};
 pub(crate) use write::write;
 
 use dice_simd::core::loss::{
-    Divisor, Empty, MeanOrder, Overlap, Pooling, VolumeWeighting, Volumes, WassersteinWeighting, WeighedVolume, WeightMode,
+    Divisor, Empty, MeanOrder, Overlap, Pooling, VolumeWeighting, Volumes, WassersteinWeighting, WeighedVolume,
+    WeightMode,
 };
 use dice_simd::core::{Activation, Grouping, Reduction};
 

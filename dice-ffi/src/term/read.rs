@@ -5,7 +5,8 @@ use std::mem::take;
 
 use dice_simd::core::loss::{
     AbsentClass, ClassWeighting, ClassWeights, Compound, CrossEntropy, Divisor, Focal, FocalTversky, GeneralizedDice,
-    Jaccard, Loss, Mcc, NonFiniteLoss, Options, SoftDice, Term as CoreTerm, Transform, Tversky, Wasserstein, WeightScale,
+    Jaccard, Loss, Mcc, NonFiniteLoss, Options, SoftDice, Term as CoreTerm, Transform, Tversky, Wasserstein,
+    WeightScale,
 };
 use dice_simd::core::{Activation, Grouping};
 

@@ -124,7 +124,7 @@ impl<R: Real + Element, const CLASSES: usize> Kernel for AddFused<'_, R, CLASSES
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let Self { logits, labels, rows, overlap, columns, width, first } = self;
         let zero = lanes.splat(R::ZERO);
-        let (e, r) = rows.to_fill();
+        let (e, r) = rows.rooms();
         let e = if CLASSES > 0 { &mut e[..CLASSES] } else { e };
         let (mut channels, mut logarithms) = (Row([0; BLOCK]), Row([R::ZERO; BLOCK]));
         for block in 0..labels.blocks.len() {
@@ -179,7 +179,7 @@ impl<R: Real + Output, const CLASSES: usize> Kernel for PullBackFused<'_, '_, R,
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let Self { logits, labels, rows, by_p, by_logs, mut target } = self;
         let zero = lanes.splat(R::ZERO);
-        let (e, r) = rows.to_fill();
+        let (e, r) = rows.rooms();
         let (e, by_p, by_logs) = match CLASSES {
             0 => (e, by_p, by_logs),
             _ => (&mut e[..CLASSES], &by_p[..CLASSES], &by_logs[..CLASSES]),

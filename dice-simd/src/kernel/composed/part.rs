@@ -78,7 +78,7 @@ impl<R: Real> PartRows<R> {
     }
 
     /// e and r, for a kernel that fills them itself.
-    pub(super) fn to_fill(&mut self) -> (&mut [Row<R>], &mut Row<R>) {
+    pub(super) fn rooms(&mut self) -> (&mut [Row<R>], &mut Row<R>) {
         (&mut self.e, &mut self.r)
     }
 
