@@ -13,7 +13,7 @@ const NEEDS: Needs<'_> = Needs { activation: Activation::Softmax, sums: Sums::OV
 
 /// ln cosh of the mean over samples and classes of 1 − (2I + 1)/(S + T + 1).
 #[derive(Debug)]
-pub struct LogCoshDice;
+pub(crate) struct LogCoshDice;
 
 impl LossHead for LogCoshDice {
     fn require(&self, request: &mut Request) {
@@ -44,7 +44,7 @@ impl LossHead for LogCoshDice {
 }
 
 /// Gradient descent on the logits themselves; the loss before each step.
-pub fn train(steps: usize) -> Result<Vec<f64>, Error> {
+pub(crate) fn train(steps: usize) -> Result<Vec<f64>, Error> {
     let (shape, voxels) = ([1, 3, 8, 8, 8], 512);
     let labels: Vec<u8> = (0..voxels).map(|voxel| (voxel / 64 % 3) as u8).collect();
     let problem = Problem::new(View::label_map(&labels, &[1, 8, 8, 8])?);
