@@ -1,6 +1,8 @@
 //! From `dice_loss` to a head.
 
-use dice_simd::core::loss::{ClassWeights, Compound, GeneralizedDice, Loss as CoreLoss, Options, Pooling, Term as CoreTerm};
+use dice_simd::core::loss::{
+    ClassWeights, Compound, GeneralizedDice, Loss as CoreLoss, Options, Pooling, Term as CoreTerm,
+};
 use dice_simd::core::{Cotangent, Error, Grouping, LossHead, Reduction, Request, Sum, Values};
 
 use crate::memory;
@@ -155,13 +157,10 @@ impl Loss {
 
 /// Which samples share values of a loss, and how many it has.
 fn shape(loss: &CoreLoss, classes: usize) -> (Grouping, Values) {
-    let of_groups = |grouping, reduction| {
-        (grouping, if reduction == Reduction::None { Values::PerGroup } else { Values::One })
-    };
+    let of_groups =
+        |grouping, reduction| (grouping, if reduction == Reduction::None { Values::PerGroup } else { Values::One });
     let of_classes = |options: &Options| match (options.reduction, options.pooling) {
-        (Reduction::None, Pooling::PerClass) => {
-            (options.grouping, Values::PerClass { first: options.first(classes) })
-        }
+        (Reduction::None, Pooling::PerClass) => (options.grouping, Values::PerClass { first: options.first(classes) }),
         (reduction, _) => of_groups(options.grouping, reduction),
     };
     match loss {

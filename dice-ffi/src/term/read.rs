@@ -5,11 +5,12 @@ use std::mem::take;
 
 use dice_simd::core::loss::{
     AbsentClass, ClassWeighting, ClassWeights, Compound, CrossEntropy, Divisor, Focal, FocalTversky, GeneralizedDice,
-    Jaccard, Loss, Mcc, NonFiniteLoss, Options, SoftDice, Term as CoreTerm, Transform, Tversky, Wasserstein, WeightScale,
+    Jaccard, Loss, Mcc, NonFiniteLoss, Options, SoftDice, Term as CoreTerm, Transform, Tversky, Wasserstein,
+    WeightScale,
 };
 use dice_simd::core::{Activation, Grouping};
 
-use super::{
+use super::fields::{
     ACTIVATIONS, COST_WEIGHTINGS, DIVISORS, EMPTIES, FIXED, GROUPINGS, LEAST_SCORE, NAUGHT, ORDERS, OVERLAPS, POOLINGS,
     REDUCTIONS, Term, VOLUMES, WEIGHED_VOLUMES, WEIGHT_MODES, absent, kind, transform,
 };

@@ -1,13 +1,15 @@
 use std::ptr;
 
 use dice_simd::core::loss::{
-    AbsentClass, ClassWeighting, ClassWeights, Compound, CrossEntropy, Divisor, Empty, Focal, FocalTversky, GeneralizedDice,
-    Jaccard, Loss, Mcc, MeanOrder, NonFiniteLoss, Options, Overlap, Pooling, SoftDice, Term as CoreTerm, Transform, Tversky,
-    Volumes, Wasserstein, WassersteinWeighting, WeighedVolume, WeightMode, WeightScale,
+    AbsentClass, ClassWeighting, ClassWeights, Compound, CrossEntropy, Divisor, Empty, Focal, FocalTversky,
+    GeneralizedDice, Jaccard, Loss, Mcc, MeanOrder, NonFiniteLoss, Options, Overlap, Pooling, SoftDice,
+    Term as CoreTerm, Transform, Tversky, Volumes, Wasserstein, WassersteinWeighting, WeighedVolume, WeightMode,
+    WeightScale,
 };
 use dice_simd::core::{Activation, Grouping, Reduction};
 
-use super::{Room, Term, kind, read, write};
+use super::fields::kind;
+use super::{Room, Term, read, write};
 
 fn read_term(term: &Term) -> Result<CoreTerm, String> {
     // SAFETY: what the terms of these tests point to lives as long as they do.
@@ -27,7 +29,8 @@ fn contents(term: &Term) -> (String, [Vec<f64>; 4]) {
         numbers(term.costs, term.num_costs),
     ];
     let nowhere = ptr::null();
-    let scalars = Term { class_weights: nowhere, exponents: nowhere, positive_weights: nowhere, costs: nowhere, ..*term };
+    let scalars =
+        Term { class_weights: nowhere, exponents: nowhere, positive_weights: nowhere, costs: nowhere, ..*term };
     (format!("{scalars:?}"), arrays)
 }
 
@@ -194,7 +197,8 @@ fn no_exponent_is_an_exponent_of_zero() {
 #[test]
 fn room_is_used_again() {
     let weights = [1.0; 40];
-    let term = |len| Term { kind: kind::SOFT_DICE, class_weights: weights.as_ptr(), num_class_weights: len, ..Term::ZERO };
+    let term =
+        |len| Term { kind: kind::SOFT_DICE, class_weights: weights.as_ptr(), num_class_weights: len, ..Term::ZERO };
     let (mut room, mut compound) = (Room::default(), Compound::default());
     for len in [40, 1, 30, 0, 40] {
         room.clear(&mut compound);

@@ -8,9 +8,9 @@ use dice_simd::core::loss::{
 };
 use dice_simd::core::{Activation, Grouping, Reduction};
 
-use super::{
-    ACTIVATIONS, COST_WEIGHTINGS, DIVISORS, EMPTIES, FIXED, GROUPINGS, NAUGHT, ORDERS, OVERLAPS, POOLINGS, REDUCTIONS, Term,
-    VOLUMES, WEIGHED_VOLUMES, WEIGHT_MODES, absent, kind, transform,
+use super::fields::{
+    ACTIVATIONS, COST_WEIGHTINGS, DIVISORS, EMPTIES, FIXED, GROUPINGS, NAUGHT, ORDERS, OVERLAPS, POOLINGS, REDUCTIONS,
+    Term, VOLUMES, WEIGHED_VOLUMES, WEIGHT_MODES, absent, kind, transform,
 };
 
 /// The number that stands for a variant.
@@ -83,12 +83,7 @@ fn of_transform(transform: Transform) -> Option<(i32, f64, f64)> {
 }
 
 /// What every kind has.
-fn common(
-    activation: Activation,
-    grouping: Grouping,
-    reduction: Reduction,
-    exclude_background: bool,
-) -> Option<Term> {
+fn common(activation: Activation, grouping: Grouping, reduction: Reduction, exclude_background: bool) -> Option<Term> {
     Some(Term {
         activation: number(&ACTIVATIONS, &activation)?,
         grouping: number(&GROUPINGS, &Some(grouping))?,
