@@ -200,7 +200,7 @@ fn room_is_used_again() {
     let term =
         |len| Term { kind: kind::SOFT_DICE, class_weights: weights.as_ptr(), num_class_weights: len, ..Term::ZERO };
     let (mut room, mut compound) = (Room::default(), Compound::default());
-    for len in [40, 1, 30, 0, 40] {
+    for len in [40, 1, 30, 2, 40] {
         room.clear(&mut compound);
         for _ in 0..3 {
             // SAFETY: the weights are as many at least.
