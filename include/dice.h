@@ -34,7 +34,7 @@
  * f64 logits are computed with in f64, all others in f32: f16 and bf16 logits are the f32 numbers that they are. Labels of any
  * type are the same labels. A gradient is rounded once to its type, after upstream, weights and what is already there.
  * Logits that are NaN make the value and the gradient NaN; -infinity is probability 0. A finite input gives finite results (a
- * gradient too large for f16 is infinite there).
+ * gradient too large for f16 is infinite there, and so is a logarithm where f32 logits lie further apart than f32 reaches).
  *
  * ERRORS. Every call returns a dice_status, and every pointer and length is checked. On an error, dice_last_error() is a
  * sentence that names what and where, and dice_error_info() has the numbers in it; both belong to the calling thread. All
@@ -237,13 +237,14 @@ enum {
 /* What becomes of a value L, with x and c for the exponent and the least argument that stand beside it in the term. */
 enum {
     DICE_IDENTITY = 0,
-    DICE_NEGATIVE_LOG = 1,         /* -ln(1 - L); 1 - L counts as at least c, with slope 0 below: 1e-30 to 1, 0 stands for 1e-7 */
-    DICE_POWER = 2,                /* L^x, x from 0.01 to 100; the slope is that at no less than c, which is from 0 to 1 */
+    DICE_NEGATIVE_LOG = 1,         /* -ln(1 - L); 1 - L counts as at least c from 1e-30 to 1, slope 0 below; 0 stands for 1e-7 */
+    DICE_POWER = 2,                /* L^x, x from 0.01 to 100, no default; the slope is that at no less than c from 0 to 1 */
     DICE_LOG_COSH = 3,             /* ln cosh L (Jadon 2020) */
     DICE_NEGATIVE_SCORE = 4,       /* L - 1 (nnU-Net) */
     DICE_POWER_OF_NEGATIVE_LOG = 5 /* (-ln(1 - L))^x with both ranges (Wong et al. 2018) */
 };
-/* Whether a mean over the classes divides by their weights: of a ratio per class, and as a number of classes in DICE_ELEMENTS. */
+/* Whether a mean over classes divides by their weights: that of a ratio per class, and of sums over voxels DICE_ELEMENTS and
+ * DICE_ALL_ELEMENTS, for the number of classes. */
 enum {
     DICE_MULTIPLY = 0, /* weights multiply; what divides is the number of classes (MONAI) */
     DICE_NORMALISE = 1 /* what divides is the sum of the weights (segmentation_models) */
@@ -334,12 +335,12 @@ typedef struct dice_term {
     int32_t order;                   /* DICE_AT_ONCE ...; of means with a value per class */
     int32_t complement;              /* 1: the ratio of a class is that of its rest, 1 - p and 1 - g. One channel p in two such
                                         terms, one of them of the rest, is the two channels (1 - p, p) */
-    int32_t class_transform;         /* DICE_IDENTITY ...: what becomes of the value of each class (a pool's), before the mean */
+    int32_t class_transform;         /* DICE_IDENTITY ...: what becomes of the value of a class, or pool, before the mean */
     double class_transform_exponent; /* as those of transform */
     double class_transform_least;
-    double smooth_numerator;         /* sn; MCC: added to the coefficient's numerator; generalised Dice and Wasserstein too. With
-                                        weights that are not raw it counts in voxels of the rarest class, else in voxels */
-    double smooth_denominator;       /* sd; MCC: added below the root */
+    double smooth_numerator;         /* sn; MCC: added to tp tn - fp fn; generalised Dice and Wasserstein too. It counts in
+                                        voxels; in those of the rarest class where weights are not raw */
+    double smooth_denominator;       /* sd likewise; MCC: added below the root */
     double least_denominator;        /* the denominator counts as at least this, with slope 0 below; not MCC */
     double softening;                /* d from 0 to 1: I = (1-d) I + d S, T = (1-d) T + d m (kornia: 1e-6) */
 
@@ -366,12 +367,12 @@ typedef struct dice_term {
     /* of focal Tversky */
     double exponent_least;      /* the slope is that at no less than this 1 - N/D, from 0 to 1; 0 stands for 1e-7, -1 for 0 */
     /* of MCC */
-    double mcc_smoothing;       /* added to tp = I, fp = S - I, fn = T - I and tn = m - S - T + I; 0 stands for 1e-5, -1 for 0 */
+    double mcc_smoothing;       /* added to tp = I, fp = S - I, fn = T - I, tn = m - S - T + I; 0 stands for 1e-5, -1 for 0 */
 
     /* of cross-entropy and focal */
-    int32_t binary;             /* 1: the classes of DICE_NO_ACTIVATION are questions of their own, as under a sigmoid always and
-                                   under a softmax, where it must be 0, never. Excluding the background drops channel 0 then,
-                                   else the voxels of class 0 */
+    int32_t binary;             /* 1: the classes of DICE_NO_ACTIVATION are questions of their own; under a sigmoid they always
+                                   are, under a softmax, where it must be 0, never. Where they are, excluding the background
+                                   drops channel 0, else the voxels of class 0 */
     int32_t divisor;            /* DICE_DEFAULT_DIVISOR ... */
     int32_t use_alpha;          /* focal; 1: A = alpha; 0: the factors A and 1 - A are both 1 */
     int32_t reserved_too;
@@ -397,10 +398,11 @@ typedef struct dice_loss {
 } dice_loss;
 #define DICE_LOSS_INIT {sizeof(dice_loss), sizeof(dice_term), NULL, 0}
 
-/* A peer's conventions by name: writes its terms, and their number. capacity is the number of terms that there is room for; if it
- * is too small, that is DICE_LENGTH, and dice_error_info names how many are needed; terms NULL and capacity 0 ask for the number
- * alone. Fields may be changed afterwards. Their arrays belong to the library, which never frees them. DICE_WASSERSTEIN has no
- * costs: set them. A factor of 0, a term of a peer's that is off by default, is left_out. */
+/* A peer's conventions by name: writes its terms and their number. capacity is the number of terms that there is room for; if
+ * it is too small, that is DICE_LENGTH, and dice_error_info tells how many are needed; terms NULL and capacity 0 ask for the
+ * number alone. Fields may be changed afterwards. Arrays that they point to are the library's and stay as long as it is loaded:
+ * for other numbers set another pointer. DICE_WASSERSTEIN has no costs: set them. A term that its owner has off by default is
+ * left_out. */
 dice_status dice_loss_preset(const char *name, dice_term *terms, size_t capacity, size_t *num_terms);
 
 /* The name of each preset, in the order of index from 0 on; NULL behind the last. What each does, and where its owner's options
@@ -497,9 +499,9 @@ dice_status dice_loss_evaluate(const dice_loss *loss, const int64_t *table, size
                                double *values, size_t num_values, double *cotangent, size_t num_cotangent,
                                dice_class_report *reports, size_t num_reports);
 
-/* A loss of your own: some terms say which sums the table has, dice_statistics_sum gives them, dice_cotangent_index says where in a
- * cotangent of zeros the derivative by each belongs, and dice_pullback takes it, with the same terms as its loss (groups and
- * upstream are theirs). Derivatives by sums of the target and by those of no class are not looked at. See examples/c/own_loss.c. */
+/* A loss of your own: some terms say which sums the table has, dice_statistics_sum gives them, dice_cotangent_index says where in
+ * a cotangent of zeros the derivative by each belongs, and dice_pullback takes it, with the same terms as its loss (groups and
+ * upstream are theirs). Derivatives by the sums of the target alone are not looked at. See examples/c/own_loss.c. */
 dice_status dice_cotangent_index(const dice_loss *loss, int64_t classes, int64_t group, int64_t class_index, int64_t term,
                                  int32_t sum, size_t *index);
 

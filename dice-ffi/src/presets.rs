@@ -54,7 +54,7 @@ pub unsafe extern "C" fn dice_loss_preset(
             if capacity < needed {
                 let sentence = format!("terms: capacity {capacity} where {name:?} has {needed}");
                 let failure = Failure::new(Status::Length, sentence);
-                return Err(failure.numbers(capacity as i64, needed as i64));
+                return Err(failure.numbers(i64::try_from(capacity).unwrap_or(i64::MAX), needed as i64));
             }
             let unknown = || Failure::new(Status::Unsupported, format!("{name:?} cannot be said in terms"));
             let written = preset.terms.iter().map(write).collect::<Option<Vec<_>>>().ok_or_else(unknown)?;

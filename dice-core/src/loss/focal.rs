@@ -88,13 +88,13 @@ impl VoxelLoss for Focal {
         self.alpha.map_or(Ok(()), |alpha| in_unit_interval("alpha", alpha))
     }
 
-    fn factors(&self, class: usize, _: usize) -> [f64; 4] {
+    fn factors(&self, class: usize, classes: usize) -> [f64; 4] {
         let positive = self.positive_weights.get(class).copied().unwrap_or(1.0);
         match self.alpha {
             None if self.is_binary() => [positive, 1.0, 0.0, 0.0],
             None => [1.0, 0.0, 0.0, 0.0],
             Some(alpha) if self.is_binary() => [alpha * positive, 1.0 - alpha, 0.0, 0.0],
-            Some(alpha) if class == 0 && !self.exclude_background => [1.0 - alpha, 0.0, 0.0, 0.0],
+            Some(alpha) if class == 0 && self.first(classes) == 0 => [1.0 - alpha, 0.0, 0.0, 0.0],
             Some(alpha) => [alpha, 0.0, 0.0, 0.0],
         }
     }

@@ -246,8 +246,9 @@ impl LossHead for GeneralizedDice {
             }
             let kept = &mut reports[first..];
             let union = |class: &ClassReport| class.prediction + class.target;
-            let floored =
-                |class: &ClassReport| if union(class) < self.least_union { self.least_union } else { union(class) };
+            // Without a floor a volume may be negative: of a prediction that is no probability.
+            let is_floored = |class: &ClassReport| self.least_union > 0.0 && union(class) < self.least_union;
+            let floored = |class: &ClassReport| if is_floored(class) { self.least_union } else { union(class) };
             let overlap: f64 = kept.iter().map(|class| class.weight * class.intersection).sum();
             let total: f64 = kept.iter().map(|class| class.weight * floored(class)).sum();
             let numerator = 2.0 * overlap + self.smooth_numerator;
@@ -267,8 +268,7 @@ impl LossHead for GeneralizedDice {
                     report.share = report.weight * (floored(report) - 2.0 * report.intersection) / missed;
                 }
                 let relative = factor * report.weight / denominator;
-                let is_floored = union(report) < self.least_union;
-                let by_prediction = if is_floored { 0.0 } else { relative * ratio };
+                let by_prediction = if is_floored(report) { 0.0 } else { relative * ratio };
                 let by_intersection = -2.0 * relative;
                 let mut add = |sum, derivative| evaluation.cotangent.add(row, class, part, sum, derivative);
                 match self.overlap {

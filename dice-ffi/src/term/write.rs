@@ -8,7 +8,7 @@ use dice_simd::core::loss::{
 };
 use dice_simd::core::{Activation, Grouping, Reduction};
 
-use super::{
+use super::fields::{
     ACTIVATIONS, COST_WEIGHTINGS, DIVISORS, EMPTIES, FIXED, GROUPINGS, NAUGHT, ORDERS, OVERLAPS, POOLINGS, REDUCTIONS,
     Term, VOLUMES, WEIGHED_VOLUMES, WEIGHT_MODES, absent, kind, transform,
 };

@@ -762,7 +762,7 @@ static void any_table(void) {
     }
     CHECK(overflows > 0 && overflows < 3000);
     memset(in.table, 0, sizeof in.table);
-    in.table[12 + 7] = INT64_C(1) << 40; /* the highest limb */
+    in.table[2 * 12 + 7] = INT64_C(1) << 40; /* the highest limb of the first sum of a class */
     set_canaries();
     REFUSED(DICE_OVERFLOW, dice_loss_evaluate(&loss, in.table, TABLE, N, C, out.values, 1, NULL, 0, NULL, 0));
     memset(in.table, 0, sizeof in.table);

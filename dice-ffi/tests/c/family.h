@@ -419,13 +419,17 @@ static inline dice_term random_term(int32_t kind, int64_t classes, uint64_t *see
         /* A pool has the exponent of its first class. */
         if (kind == DICE_FOCAL_TVERSKY && t.pooling != DICE_PER_CLASS) t.num_exponents = 1;
     }
-    if (kind == DICE_MCC) t.mcc_smoothing = draw(seed, 3) - 1.0;
+    if (kind == DICE_MCC) {
+        t.mcc_smoothing = draw(seed, 3) - 1.0;
+        /* A weighed pool has no true negatives. */
+        if (t.pooling != DICE_PER_CLASS) t.class_weights = NULL, t.num_class_weights = 0;
+    }
     if (is_voxel_loss(kind)) {
         t.binary = t.activation == DICE_SOFTMAX ? 0 : draw(seed, 2);
         t.divisor = draw(seed, 7);
         if (is_binary(&t) && draw(seed, 2)) t.positive_weights = SOME_EXPONENTS, t.num_positive_weights = kept;
         if (kind == DICE_CROSS_ENTROPY) t.label_smoothing = draw(seed, 2) ? 0.0 : 0.1;
-        if (kind == DICE_FOCAL && draw(seed, 2)) t.use_alpha = 1, t.alpha = 0.25;
+        if (kind == DICE_FOCAL && classes > 1 && draw(seed, 2)) t.use_alpha = 1, t.alpha = 0.25;
     }
     if (kind == DICE_WASSERSTEIN) {
         t.costs = SOME_COSTS;

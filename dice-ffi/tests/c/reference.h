@@ -123,7 +123,7 @@ static inline double reference_plain(const plain *s, const dice_term *term, cons
         if (term->reduction == DICE_NONE) values[row] = factor * value;
         else values[0] += factor * value;
         for (c = 0; c < s->c; c++) {
-            const int floored = term->least_union > 0.0 && S[c] + T[c] < term->least_union;
+            const int floored = S[c] + T[c] < term->least_union;
             by_I[c] = empty ? 0.0 : -2.0 * factor * w[c] / D;
             by_S[c] = floored ? 0.0 : factor * w[c] * N / (D * D);
             if (empty) by_S[c] = c < first ? 0.0 : factor / D;

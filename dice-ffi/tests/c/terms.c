@@ -98,7 +98,7 @@ static scene *s;
 /* The first term is right; the second is what a test makes of it. */
 static dice_term terms[2];
 static dice_loss loss;
-static double values[N * C + 1], numbers[C * C];
+static double values[N * C + 1], numbers[C * C], costs[C * C];
 
 static void restore(int32_t kind) {
     const dice_loss fresh = DICE_LOSS_INIT;
@@ -106,8 +106,8 @@ static void restore(int32_t kind) {
     terms[0] = default_term();
     terms[1] = default_term();
     terms[1].kind = kind;
-    for (i = 0; i < C * C; i++) numbers[i] = 1.0 + (double)i;
-    if (kind == DICE_WASSERSTEIN) terms[1].costs = numbers, terms[1].num_costs = C * C;
+    for (i = 0; i < C * C; i++) numbers[i] = costs[i] = 1.0 + (double)i;
+    if (kind == DICE_WASSERSTEIN) terms[1].costs = costs, terms[1].num_costs = C * C;
     loss = fresh;
     loss.terms = terms;
     loss.num_terms = 2;
