@@ -8,7 +8,7 @@ mod common;
 use common::tolerance::LOSS;
 use common::{Level, Placed, Random, Scene, Tensor, map_of, per_level, rounds};
 use dice_core::loss::GeneralizedDice;
-use dice_core::{Activation, LossHead, Request, Statistics, accumulator};
+use dice_core::{Activation, LossHead, Needs, Request, Statistics, Sum, Sums, accumulator};
 
 /// A distinct voxel: its logits and its label.
 #[derive(Debug, Clone)]
@@ -67,11 +67,12 @@ impl Exact {
         for (voxel, &count) in self.palette.iter().zip(&self.counts) {
             let mut p: Vec<f64> = voxel.logits.iter().map(|&z| z.into()).collect();
             request.part(0).activation.apply(&mut p);
-            accumulator::add(&mut words[0], count as f64);
+            words[..Statistics::OF_NO_CLASS].iter_mut().for_each(|words| accumulator::add(words, count as f64));
             for (class, p) in p.into_iter().enumerate() {
                 let g = if usize::from(voxel.label) == class { 1.0 } else { 0.0 };
-                for (i, sum) in [g, p, p * g].into_iter().enumerate() {
-                    accumulator::add(&mut words[1 + 3 * class + i], count as f64 * sum);
+                let columns = &mut words[Statistics::OF_NO_CLASS + 4 * class..];
+                for (words, sum) in columns.iter_mut().zip([g, g, p, p * g]) {
+                    accumulator::add(words, count as f64 * sum);
                 }
             }
         }
@@ -88,7 +89,8 @@ fn losses() -> Vec<GeneralizedDice> {
 /// The loss of each preset within the promise.
 fn check(level: &Level, what: &'static str, volume: Repetition) {
     let (scene, exact) = volume.scene();
-    let request = &Request::overlap(Activation::Softmax);
+    // The overlap, and the voxels that a preset weighs by.
+    let request = &Request::new(&Needs::new(Activation::Softmax, Sums::OVERLAP.with(Sum::TargetOnes)));
     let found = scene.statistics(&level.engine(), request).unwrap();
     let expected = exact.statistics(request);
     for loss in losses() {

@@ -74,7 +74,12 @@ pub(crate) fn any_loss(random: &mut Random, name: &str, classes: usize, activati
             let exponents = if exponents.is_empty() { vec![0.75] } else { exponents };
             FocalTversky { tversky, exponents, least: 1e-3 }.into()
         }
-        "MCC" => Mcc { options, ..Mcc::default() }.into(),
+        "MCC" => {
+            // One channel of a softmax is all positive, and its coefficient 0/0.
+            let one = classes == 1 && activation == Activation::Softmax;
+            let activation = if one { Activation::Sigmoid } else { activation };
+            Mcc { options: Options { activation, ..options }, ..Mcc::default() }.into()
+        }
         "Wasserstein Dice" => {
             let costs = (0..classes * classes).map(|_| random.within(0.0, 2.0).into()).collect();
             let weighting = random.pick(&[WassersteinWeighting::Foreground, WassersteinWeighting::Inverse]);
