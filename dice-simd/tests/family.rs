@@ -98,6 +98,15 @@ fn steepness(statistics: &Statistics, cotangent: &Cotangent) -> f64 {
     total
 }
 
+/// Whether a probability of a voxel is its target but for a rounding: which side it lies on decides the slope by the difference.
+fn touches<T: Number>(request: &Request, logits: &[T], g: &[f64]) -> bool {
+    (0..request.parts()).map(|part| request.part(part)).any(|needs| {
+        let mut p: Vec<f64> = logits.iter().map(|&z| z.into()).collect();
+        needs.activation.apply(&mut p);
+        needs.sums.contains(Sum::Difference) && p.iter().zip(g).any(|(p, g)| (p - g).abs() < 1e-5)
+    })
+}
+
 /// The sum of all absolute slopes of a row, with what they may be multiplied by.
 fn slopes(cotangent: &Cotangent, row: usize) -> f64 {
     let request = cotangent.request();
@@ -153,8 +162,20 @@ fn check<T: Number, G: Number<Arithmetic = T::Arithmetic>>(
     let mut data = vec![G::of(-12_345.0); inputs.gradient.len];
     let mut view = inputs.gradient.view_mut(&mut data);
     engine.pullback(&logits, &problem, cotangent, &[1.5], &mut view).unwrap();
-    let (m, _) = inputs.weights_and_targets();
+    let (m, g) = inputs.weights_and_targets();
     let (classes, voxels) = (inputs.classes(), inputs.voxels());
+    let all_logits = inputs.logits.place.gather(&inputs.logits.data);
+    let of_voxel =
+        |sample: usize, voxel: usize| (0..classes).map(move |class| (sample * classes + class) * voxels + voxel);
+    let excused: Vec<bool> = (0..m.len())
+        .map(|at| {
+            let places = || of_voxel(at / voxels, at % voxels);
+            let z: Vec<T> = places().map(|place| all_logits[place]).collect();
+            let g: Vec<f64> = places().map(|place| g[place]).collect();
+            // Of labels only a probability of 0 or 1 touches, and there a softmax and a sigmoid have no slope.
+            g.iter().any(|g| g.fract() != 0.0) && touches(&request, &z, &g)
+        })
+        .collect();
     let bound = if T::IS_DOUBLE { DOUBLE } else { GRADIENT };
     let kind = if T::IS_DOUBLE { "gradient, f64" } else { "gradient, f32 and halves" };
     for (at, (found, expected)) in inputs.gradient.gather(&data).into_iter().zip(gradient).enumerate() {
@@ -163,6 +184,9 @@ fn check<T: Number, G: Number<Arithmetic = T::Arithmetic>>(
         let scale = 1.5 * m[sample * voxels + voxel] * slopes(cotangent, cotangent.row(sample));
         if scale == 0.0 {
             assert_eq!(found.to_bits(), 0, "element {at}: {context}");
+            continue;
+        }
+        if excused[sample * voxels + voxel] {
             continue;
         }
         let (relative, least) = G::ROUNDING;

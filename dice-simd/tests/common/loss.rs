@@ -75,10 +75,8 @@ pub(crate) fn any_loss(random: &mut Random, name: &str, classes: usize, activati
             FocalTversky { tversky, exponents, least: 1e-3 }.into()
         }
         "MCC" => {
-            // One channel of a softmax is all positive, and its coefficient 0/0.
-            let one = classes == 1 && activation == Activation::Softmax;
-            let activation = if one { Activation::Sigmoid } else { activation };
-            Mcc { options: Options { activation, ..options }, ..Mcc::default() }.into()
+            // Where all voxels are of one kind the coefficient is nearly 0/0: smoothing keeps it from depending on roundings.
+            Mcc { options, smoothing: 1.0, ..Mcc::default() }.into()
         }
         "Wasserstein Dice" => {
             let costs = (0..classes * classes).map(|_| random.within(0.0, 2.0).into()).collect();
