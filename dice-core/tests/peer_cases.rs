@@ -1,4 +1,5 @@
-//! Every recorded case of other libraries, `data/peer_cases.json`: value and gradient, or the reason why not.
+//! Every recorded case of other libraries, `data/peer_cases.json`: value and gradient, or the reason why not. `peers/record.py` records
+//! them.
 
 mod common;
 mod peers;

@@ -76,7 +76,7 @@ pub(crate) fn any_loss(random: &mut Random, name: &str, classes: usize, activati
         }
         "MCC" => {
             // Where all voxels are of one kind the coefficient is nearly 0/0: smoothing keeps it from depending on roundings.
-            Mcc { options, smoothing: 1.0, ..Mcc::default() }.into()
+            Mcc { options, smoothing: 1.0 }.into()
         }
         "Wasserstein Dice" => {
             let costs = (0..classes * classes).map(|_| random.within(0.0, 2.0).into()).collect();
