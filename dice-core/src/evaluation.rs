@@ -154,6 +154,16 @@ impl Cotangent {
         &mut self.derivatives
     }
 
+    /// Makes one row that all samples share a row for each of `rows` samples.
+    pub(crate) fn spread(&mut self, rows: usize) {
+        let stride = self.derivatives.len();
+        self.derivatives.resize(rows * stride, 0.0);
+        for row in 1..rows {
+            self.derivatives.copy_within(..stride, row * stride);
+        }
+        self.rows = rows;
+    }
+
     /// Adds another cotangent of the same table. A row that the other one's samples share is added to each.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ops::{Add, Mul};
 
 use crate::error::Error;
-use crate::evaluation::{Evaluation, Values};
+use crate::evaluation::{ClassReport, Evaluation, Values};
 use crate::head::LossHead;
 use crate::loss::cross_entropy::CrossEntropy;
 use crate::loss::focal::Focal;
@@ -186,7 +186,7 @@ impl<H: LossHead> LossHead for Compound<H> {
         let mut room = evaluation.room.take().unwrap_or_default();
         let sum = others.iter().try_for_each(|term| {
             evaluate_term(term, statistics, &mut room)?;
-            add(evaluation, &mut room)
+            add(evaluation, &room)
         });
         evaluation.room = Some(room);
         sum
@@ -215,20 +215,18 @@ fn evaluate_term<H: LossHead>(
 }
 
 /// Adds another term to those so far.
-fn add(evaluation: &mut Evaluation, other: &mut Evaluation) -> Result<(), Error> {
+fn add(evaluation: &mut Evaluation, other: &Evaluation) -> Result<(), Error> {
     let (expected, found) = (evaluation.values.len(), other.values.len());
     let kinds = [&*evaluation, other].map(|term| term.cotangent.kind_of_values());
     if kinds[0] != kinds[1] || expected != found {
         return Err(Error::StatisticsMismatch { what: "values of each term of a compound", expected, found });
     }
     evaluation.values.iter_mut().zip(&other.values).for_each(|(into, from)| *into += from);
-    // The one with a row per sample takes in the one that all samples share.
-    if evaluation.cotangent.rows() < other.cotangent.rows() {
-        core::mem::swap(&mut evaluation.cotangent, &mut other.cotangent);
-        let classes = other.cotangent.classes();
-        let rows = evaluation.cotangent.rows();
-        // A report per row of the cotangent: those of the shared group, for each sample.
-        evaluation.classes.resize(rows * classes, crate::evaluation::ClassReport::NONE);
+    let (rows, classes) = (other.cotangent.rows(), other.cotangent.classes());
+    if evaluation.cotangent.rows() < rows {
+        // All samples share the row, and the report of each is that of the group.
+        evaluation.cotangent.spread(rows);
+        evaluation.classes.resize(rows * classes, ClassReport::NONE);
         for row in 1..rows {
             evaluation.classes.copy_within(..classes, row * classes);
         }
