@@ -73,7 +73,7 @@ fn nothing_is_allocated_twice(level: &Level) {
     let mut random = Random(71);
     let types = [("f32", "f32"), ("f16", "f16"), ("bf16", "f32"), ("f64", "f64")];
     let activations = [Activation::Softmax, Activation::Sigmoid, Activation::None];
-    for _ in 0..rounds(300, 20) {
+    for _ in 0..rounds(120, 20) {
         let classes = random.pick(&[1, 2, 3, 4, 14, 32]);
         let (target, target_type) = match random.below(3) {
             0 => ("soft", "f32"),
