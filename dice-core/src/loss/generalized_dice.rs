@@ -246,8 +246,7 @@ impl LossHead for GeneralizedDice {
             }
             let kept = &mut reports[first..];
             let union = |class: &ClassReport| class.prediction + class.target;
-            // Without a floor a volume may be negative: of a prediction that is no probability.
-            let is_floored = |class: &ClassReport| self.least_union > 0.0 && union(class) < self.least_union;
+            let is_floored = |class: &ClassReport| union(class) < self.least_union;
             let floored = |class: &ClassReport| if is_floored(class) { self.least_union } else { union(class) };
             let overlap: f64 = kept.iter().map(|class| class.weight * class.intersection).sum();
             let total: f64 = kept.iter().map(|class| class.weight * floored(class)).sum();
