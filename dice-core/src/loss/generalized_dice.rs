@@ -246,7 +246,8 @@ impl LossHead for GeneralizedDice {
             }
             let kept = &mut reports[first..];
             let union = |class: &ClassReport| class.prediction + class.target;
-            let is_floored = |class: &ClassReport| union(class) < self.least_union;
+            // Minus infinity, possible without an activation, is no small volume.
+            let is_floored = |class: &ClassReport| union(class).is_finite() && union(class) < self.least_union;
             let floored = |class: &ClassReport| if is_floored(class) { self.least_union } else { union(class) };
             let overlap: f64 = kept.iter().map(|class| class.weight * class.intersection).sum();
             let total: f64 = kept.iter().map(|class| class.weight * floored(class)).sum();
