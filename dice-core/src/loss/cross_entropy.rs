@@ -65,11 +65,7 @@ impl CrossEntropy {
 
     /// Whether the classes are questions of their own.
     fn is_binary(&self) -> bool {
-        match self.activation {
-            Activation::Softmax => false,
-            Activation::Sigmoid => true,
-            Activation::None => self.binary,
-        }
+        voxel_loss::is_binary(self.activation, self.binary)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Losses that are a sum over the voxels: cross-entropy and focal. Their sums are those of the table, so a value is linear in
 //! them, and all that remains is what multiplies and what divides.
 
+use crate::activation::Activation;
 use crate::error::Error;
 use crate::evaluation::{ClassReport, Evaluation, Values};
 use crate::head::{Grouping, Reduction};
@@ -29,6 +30,15 @@ pub enum Divisor {
 
 /// The logarithms, in the order of the [factors](VoxelLoss::factors).
 const LOGS: [Sum; 4] = [Sum::LogInside, Sum::LogOutside, Sum::LogEverywhere, Sum::LogComplement];
+
+/// Whether the classes are questions of their own: `binary` decides for probabilities that are given as they are.
+pub(super) fn is_binary(activation: Activation, binary: bool) -> bool {
+    match activation {
+        Activation::Softmax => false,
+        Activation::Sigmoid => true,
+        Activation::None => binary,
+    }
+}
 
 /// A sum over the voxels.
 pub(super) trait VoxelLoss {
