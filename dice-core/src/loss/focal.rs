@@ -6,7 +6,7 @@ use crate::activation::Activation;
 use crate::error::Error;
 use crate::evaluation::Evaluation;
 use crate::head::{Grouping, LossHead, Reduction};
-use crate::loss::options::{ClassWeights, in_unit_interval};
+use crate::loss::options::{ClassWeights, first_kept, in_unit_interval};
 use crate::loss::voxel_loss::{self, Divisor, VoxelLoss};
 use crate::request::{Needs, Request, Sum, Sums};
 use crate::statistics::Statistics;
@@ -100,7 +100,7 @@ impl VoxelLoss for Focal {
     }
 
     fn first(&self, classes: usize) -> usize {
-        usize::from(self.exclude_background && classes > 1)
+        first_kept(self.exclude_background, classes)
     }
 
     fn divisor(&self) -> Divisor {

@@ -10,7 +10,7 @@ use crate::activation::Activation;
 use crate::error::Error;
 use crate::evaluation::{ClassReport, Evaluation, Values};
 use crate::head::{Grouping, LossHead, Reduction};
-use crate::loss::options::{Empty, Overlap, in_range};
+use crate::loss::options::{Empty, Overlap, first_kept, in_range};
 use crate::request::{Needs, Request, Sum};
 use crate::statistics::Statistics;
 
@@ -199,7 +199,7 @@ impl LossHead for GeneralizedDice {
 
     fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
         let classes = statistics.classes();
-        let first = usize::from(self.exclude_background && classes > 1);
+        let first = first_kept(self.exclude_background, classes);
         self.check(classes - first)?;
         let part = statistics.request().find(&self.needs())?;
         let rows = self.grouping.rows(statistics.samples());

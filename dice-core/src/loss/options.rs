@@ -32,6 +32,11 @@ pub(super) fn in_unit_interval(name: &'static str, value: f64) -> Result<(), Err
     }
 }
 
+/// The first class of `classes` that is kept: with one channel there is no background to leave out.
+pub(super) fn first_kept(exclude_background: bool, classes: usize) -> usize {
+    usize::from(exclude_background && classes > 1)
+}
+
 /// Whether a weighted mean over classes divides by the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WeightMode {
@@ -220,7 +225,7 @@ pub struct Options {
 impl Options {
     /// The first class that is kept, of so many.
     pub fn first(&self, classes: usize) -> usize {
-        usize::from(self.exclude_background && classes > 1)
+        first_kept(self.exclude_background, classes)
     }
 
     /// Checks the options for a prediction of `classes` classes.

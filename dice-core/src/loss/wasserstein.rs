@@ -6,7 +6,7 @@ use crate::activation::Activation;
 use crate::error::Error;
 use crate::evaluation::{ClassReport, Evaluation, Values};
 use crate::head::{Grouping, LossHead, Reduction};
-use crate::loss::options::{ClassWeights, Empty, in_range};
+use crate::loss::options::{ClassWeights, Empty, first_kept, in_range};
 use crate::request::{Needs, Request, Sum, Sums};
 use crate::statistics::Statistics;
 
@@ -72,7 +72,7 @@ impl LossHead for Wasserstein {
         let classes = statistics.classes();
         in_range("smooth_numerator", self.smooth_numerator)?;
         in_range("smooth_denominator", self.smooth_denominator)?;
-        let first = usize::from(self.exclude_background && classes > 1);
+        let first = first_kept(self.exclude_background, classes);
         self.class_weights.check(classes - first)?;
         let part = statistics.request().find(&self.needs())?;
         let rows = self.grouping.rows(statistics.samples());
