@@ -239,6 +239,18 @@ pub fn logits<T: Element>(data: Data, classes: usize, order: Order, labels: &[u8
     logits
 }
 
+/// A dense target `[1, C, voxels]` of these labels, channels first: nine tenths of each voxel are its class, the rest is every
+/// class's.
+pub fn soft_target(classes: usize, labels: &[u8]) -> Aligned<f32> {
+    let mut target = Aligned::new(classes * labels.len());
+    for (class, target) in target.chunks_exact_mut(labels.len()).enumerate() {
+        target.par_iter_mut().zip(labels).for_each(|(part, &label)| {
+            *part = 0.1 / classes as f32 + if usize::from(label) == class { 0.9 } else { 0.0 };
+        });
+    }
+    target
+}
+
 /// The view of a prediction `[1, C, voxels]`.
 ///
 /// # Errors

@@ -24,8 +24,8 @@ pub(crate) trait Real:
     const NEG_INFINITY: Self;
     /// The least normal number.
     const MIN_POSITIVE: Self;
-    /// Whether the kernels of 2 and 4 classes are compiled apart.
-    const HAS_CLASS_BUCKETS: bool;
+    /// Whether kernels are compiled for the type that are nothing but faster than others, on levels that [are, too](crate::lanes::Lanes::IS_TUNED).
+    const IS_TUNED: bool;
     /// Whether half-precision predictions are computed with in this type.
     const WIDENS_HALVES: bool;
     /// Slopes are kept below it, so that the mean of a finite number of them is finite.
@@ -94,7 +94,7 @@ impl Real for f32 {
     const HALF: Self = 0.5;
     const NEG_INFINITY: Self = Self::NEG_INFINITY;
     const MIN_POSITIVE: Self = Self::MIN_POSITIVE;
-    const HAS_CLASS_BUCKETS: bool = true;
+    const IS_TUNED: bool = true;
     const WIDENS_HALVES: bool = true;
     const GREATEST_SLOPE: f64 = 1e30;
 
@@ -166,7 +166,7 @@ impl Real for f64 {
     const HALF: Self = 0.5;
     const NEG_INFINITY: Self = Self::NEG_INFINITY;
     const MIN_POSITIVE: Self = Self::MIN_POSITIVE;
-    const HAS_CLASS_BUCKETS: bool = false;
+    const IS_TUNED: bool = false;
     const WIDENS_HALVES: bool = false;
     const GREATEST_SLOPE: f64 = 1e250;
 

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use dice_bench::data::{self, Aligned, Data, Element, Order};
-use dice_bench::losses::{self, LOSSES, PLAIN};
+use dice_bench::losses::{self, DENSE, LOSSES, PLAIN};
 use dice_bench::machine::Machine;
 use dice_bench::report::{self, Case, Report, Row, SCHEMA};
 use dice_bench::{Budget, PORTABLE_TOLERANCE, medians, memory};
 use dice_simd::core::half::{bf16, f16};
-use dice_simd::core::{Confusion, Error, LossHead, Problem, View};
+use dice_simd::core::{Confusion, Error, LossHead, Problem, Target, View};
 use dice_simd::{Engine, Isa, Workspace};
 
 /// Measures the limits of this machine, then the library, and prints each as a share of its limit.
@@ -251,7 +251,15 @@ impl Bench {
         let logits = data::logits::<T>(data, classes, order, &labels);
         let mut gradient = Aligned::<T>::new(logits.len());
         let z = data::view(&logits, classes, order)?;
-        let problem = Problem::new(View::label_map(&labels, &[1, voxels])?);
+        let of_labels = Problem::new(View::label_map(&labels, &[1, voxels])?);
+        let has_dense = group.losses.iter().any(|name| name.starts_with(DENSE));
+        let soft = if has_dense { data::soft_target(classes, &labels) } else { Aligned::new(0) };
+        let dense = if has_dense {
+            Problem::new(Target::Dense(data::view(&soft, classes, Order::ChannelsFirst)?.into()))
+        } else {
+            of_labels
+        };
+        let problem_of = |name: &str| if name.starts_with(DENSE) { &dense } else { &of_labels };
         let losses: Vec<_> = group.losses.iter().map(|name| (*name, losses::loss(name, classes))).collect();
         let isas: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::Scalar).collect();
 
@@ -259,7 +267,7 @@ impl Bench {
         for (name, loss) in &losses {
             let statistics = |isa| {
                 let engine = Engine::serial().with_isa(isa).expect("it is available");
-                engine.statistics_range(&z, &problem, &loss.request(), few.clone())
+                engine.statistics_range(&z, problem_of(name), &loss.request(), few.clone())
             };
             let expected = statistics(Isa::Scalar)?;
             for &isa in &isas {
@@ -277,9 +285,9 @@ impl Bench {
             Box::new(|| memory::copy(&logits, &mut gradient.borrow_mut(), stream)),
         ];
         let each = || losses.iter().flat_map(|loss| isas.iter().map(move |&isa| (loss, isa)));
-        for ((_, loss), isa) in each() {
+        for ((name, loss), isa) in each() {
             let engine = Engine::new().with_isa(isa).expect("it is available");
-            let (z, problem, gradient) = (&z, &problem, &gradient);
+            let (z, problem, gradient) = (&z, problem_of(name), &gradient);
             let mut workspace = Workspace::default();
             tasks.push(Box::new(move || {
                 engine.value_into(z, problem, loss, &mut workspace).expect("the problem is sound");
@@ -293,15 +301,16 @@ impl Bench {
         }
         let seconds = take(self.budget, &mut tasks);
         drop(tasks);
-        // Compulsory bytes, and the limits with the labels, from those measured without them.
+        // Compulsory bytes, and the limits with the target, from those measured without it.
         let prediction = size_of_val(&*logits) as f64;
-        let input = prediction + voxels as f64;
-        let read = seconds[0] * input / prediction;
-        let copy = seconds[1] * (input + prediction) / (2.0 * prediction);
-        for (((name, _), isa), seconds) in each().zip(seconds[2..].chunks_exact(2)) {
-            self.push(group, ["value", name], isa, voxels, [input, seconds[0], read]);
+        for (((name, _), isa), passes) in each().zip(seconds[2..].chunks_exact(2)) {
+            let target = if name.starts_with(DENSE) { size_of_val(&*soft) } else { voxels };
+            let input = prediction + target as f64;
+            let read = seconds[0] * input / prediction;
+            let copy = seconds[1] * (input + prediction) / (2.0 * prediction);
+            self.push(group, ["value", name], isa, voxels, [input, passes[0], read]);
             let bytes = 2.0 * input + prediction;
-            self.push(group, ["value_and_grad", name], isa, voxels, [bytes, seconds[1], read + copy]);
+            self.push(group, ["value_and_grad", name], isa, voxels, [bytes, passes[1], read + copy]);
         }
         Ok(())
     }

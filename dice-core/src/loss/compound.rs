@@ -6,21 +6,15 @@ use core::ops::{Add, Mul};
 use crate::error::Error;
 use crate::evaluation::{ClassReport, Evaluation, Values};
 use crate::head::LossHead;
-use crate::loss::cross_entropy::CrossEntropy;
-use crate::loss::focal::Focal;
-use crate::loss::generalized_dice::GeneralizedDice;
-use crate::loss::jaccard::Jaccard;
-use crate::loss::mcc::Mcc;
-use crate::loss::soft_dice::SoftDice;
 use crate::loss::transform::Transform;
-use crate::loss::tversky::{FocalTversky, Tversky};
-use crate::loss::wasserstein::Wasserstein;
 use crate::request::Request;
 use crate::statistics::Statistics;
 
-/// Makes the enum of all losses.
-macro_rules! losses {
-    ($($(#[$doc:meta])* $loss:ident,)*) => {
+/// Makes the enum of the losses in a list, each named by its file and its type.
+macro_rules! any_of {
+    ($($(#[$doc:meta])* $file:ident::$loss:ident,)*) => {
+        $(use crate::loss::$file::$loss;)*
+
         /// Any loss of this crate.
         #[derive(Debug, Clone, PartialEq)]
         #[non_exhaustive]
@@ -74,26 +68,7 @@ macro_rules! losses {
     };
 }
 
-losses! {
-    /// Sudre 2017.
-    GeneralizedDice,
-    /// A ratio per class, plain or squared.
-    SoftDice,
-    /// Intersection over union.
-    Jaccard,
-    /// False positives and false negatives weighed apart.
-    Tversky,
-    /// A power of it.
-    FocalTversky,
-    /// Costs of mistaking one class for another.
-    Wasserstein,
-    /// Matthews' correlation.
-    Mcc,
-    /// Cross-entropy.
-    CrossEntropy,
-    /// Focal.
-    Focal,
-}
+losses!(any_of);
 
 /// A loss with a factor.
 #[derive(Debug, Clone, PartialEq)]

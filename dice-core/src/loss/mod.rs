@@ -1,4 +1,30 @@
-//! The losses: one file of scalar code each.
+//! The losses: one file of scalar code each, and a line in each of the lists here.
+
+/// Gives every loss that a [`Compound`] may have to a macro, as its file and its type.
+macro_rules! losses {
+    ($to:ident) => {
+        $to! {
+            /// Sudre 2017.
+            generalized_dice::GeneralizedDice,
+            /// A ratio per class, plain or squared.
+            soft_dice::SoftDice,
+            /// Intersection over union.
+            jaccard::Jaccard,
+            /// False positives and false negatives weighed apart.
+            tversky::Tversky,
+            /// A power of it.
+            tversky::FocalTversky,
+            /// Costs of mistaking one class for another.
+            wasserstein::Wasserstein,
+            /// Matthews' correlation.
+            mcc::Mcc,
+            /// Cross-entropy.
+            cross_entropy::CrossEntropy,
+            /// Focal.
+            focal::Focal,
+        }
+    };
+}
 
 mod compound;
 mod cross_entropy;

@@ -357,19 +357,23 @@ impl Activate for Identity {
     }
 }
 
-/// Calls `$run::<Activate, CLASSES>` for the activation and the class bucket: 0 stands for any number of classes. f64 has that
-/// bucket only.
+/// Whether kernels are compiled that are nothing but faster than others: for f32, on levels that [are](Lanes::IS_TUNED).
+pub(super) const fn is_tuned<L: Lanes>() -> bool {
+    L::IS_TUNED && L::R::IS_TUNED
+}
+
+/// Calls `$run::<Activate, CLASSES>` for the activation and the class bucket: 0 stands for any number of classes.
 macro_rules! for_activation_and_classes {
     ($activation:expr, $classes:expr, $this:ident.$run:ident::<$lanes:ident, $group:ident>($($argument:expr),*)) => {{
         use dice_core::Activation;
 
-        use crate::kernel::activate::{Identity, Sigmoid, Softmax};
+        use crate::kernel::activate::{Identity, Sigmoid, Softmax, is_tuned};
 
         match ($activation, $classes) {
-            (Activation::Softmax, 2) if <$lanes::R as crate::real::Real>::HAS_CLASS_BUCKETS => {
+            (Activation::Softmax, 2) if is_tuned::<$lanes>() => {
                 $this.$run::<$lanes, $group, Softmax, 2>($($argument),*)
             }
-            (Activation::Softmax, 4) if <$lanes::R as crate::real::Real>::HAS_CLASS_BUCKETS => {
+            (Activation::Softmax, 4) if is_tuned::<$lanes>() => {
                 $this.$run::<$lanes, $group, Softmax, 4>($($argument),*)
             }
             (Activation::Softmax, _) => $this.$run::<$lanes, $group, Softmax, 0>($($argument),*),

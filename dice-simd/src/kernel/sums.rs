@@ -38,6 +38,12 @@ impl<R: Real> LaneSum<R> {
         lanes.store(&mut self.blocks, lanes.splat(R::ZERO));
     }
 
+    /// Adds numbers to the f64 sum.
+    #[inline(always)]
+    pub(super) fn add_widened<L: Lanes<R = R>>(&mut self, lanes: L, x: L::F) {
+        lanes.accumulate(&mut self.tile, x);
+    }
+
     /// The sum over the lanes, in the one order that all levels use, when the blocks are added.
     pub(super) fn total(&self) -> f64 {
         let mut sums = self.tile;
@@ -65,6 +71,10 @@ impl LabelCounts {
         fit(&mut self.classes, classes, 0);
         self.classes.fill(0);
         self.voxels = 0;
+    }
+
+    pub(super) fn classes(&self) -> usize {
+        self.classes.len()
     }
 
     pub(super) fn voxels(&self) -> f64 {

@@ -98,7 +98,7 @@ impl<R: Real + Element> Truth<R> for Rows<'_, R> {
 
 /// part · x, and 0 where the part is 0. One that is NaN stays.
 #[inline(always)]
-fn times<L: Lanes>(lanes: L, part: L::F, x: L::F) -> L::F {
+pub(super) fn times<L: Lanes>(lanes: L, part: L::F, x: L::F) -> L::F {
     let zero = lanes.splat(L::R::ZERO);
     let is_some = lanes.gt(zero, lanes.neg_abs(part));
     lanes.select(is_some, lanes.mul(part, x), part)

@@ -56,7 +56,7 @@ macro_rules! arithmetic {
         /// All bits of a lane set, or none.
         type M = [__m256i; $count];
 
-        const FUSES: bool = true;
+        const IS_TUNED: bool = true;
         #[inline(always)]
         fn call<K: Kernel<R = $real>, const GROUP: usize>(self, kernel: K) -> K::Output {
             self.enter::<K, GROUP>(kernel)

@@ -49,7 +49,7 @@ macro_rules! arithmetic {
         type I = __m512i;
         type M = __mmask16;
 
-        const FUSES: bool = true;
+        const IS_TUNED: bool = true;
         #[inline(always)]
         fn call<K: Kernel<R = $real>, const GROUP: usize>(self, kernel: K) -> K::Output {
             self.enter::<K, GROUP>(kernel)

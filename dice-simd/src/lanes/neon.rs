@@ -51,7 +51,7 @@ macro_rules! arithmetic {
         type M = [$mask; $count];
         bytes_as_arrays!();
 
-        const FUSES: bool = true;
+        const IS_TUNED: bool = true;
         #[inline(always)]
         fn call<K: Kernel<R = $real>, const GROUP: usize>(self, kernel: K) -> K::Output {
             self.enter::<K, GROUP>(kernel)

@@ -1,4 +1,6 @@
 //! One lane after the other: what every other level must equal.
+//!
+//! Operations are functions, not inlined: sixteen times each of them in every kernel would be a fourth of the library.
 
 use std::array::from_fn;
 use std::marker::PhantomData;
@@ -44,49 +46,49 @@ impl<R: Real> Lanes for Scalar<R> {
     #[inline(always)]
     fn fence(self) {}
 
-    #[inline(always)]
+    #[inline(never)]
     fn add(self, a: Self::F, b: Self::F) -> Self::F {
         from_fn(|i| a[i] + b[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn sub(self, a: Self::F, b: Self::F) -> Self::F {
         from_fn(|i| a[i] - b[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn mul(self, a: Self::F, b: Self::F) -> Self::F {
         from_fn(|i| a[i] * b[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn div(self, a: Self::F, b: Self::F) -> Self::F {
         from_fn(|i| a[i] / b[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn fma(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         from_fn(|i| a[i].mul_add(b[i], c[i]))
     }
-    #[inline(always)]
+    #[inline(never)]
     fn max(self, a: Self::F, b: Self::F) -> Self::F {
         from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
     }
-    #[inline(always)]
+    #[inline(never)]
     fn neg_abs(self, a: Self::F) -> Self::F {
         from_fn(|i| a[i].neg_abs())
     }
-    #[inline(always)]
+    #[inline(never)]
     fn power(self, shifted: Self::F) -> Self::F {
         shifted.map(R::power)
     }
-    #[inline(always)]
+    #[inline(never)]
     fn split(self, x: Self::F) -> [Self::F; 2] {
         let parts = x.map(R::split);
         from_fn(|part| parts.map(|x| x[part]))
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn gt(self, a: Self::F, b: Self::F) -> Self::M {
         from_fn(|i| a[i] > b[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn select(self, m: Self::M, a: Self::F, b: Self::F) -> Self::F {
         from_fn(|i| if m[i] { a[i] } else { b[i] })
     }
@@ -103,16 +105,16 @@ impl<R: Real> Lanes for Scalar<R> {
     fn store_i(self, to: &mut [i32; LANES], x: Self::I) {
         *to = x;
     }
-    #[inline(always)]
+    #[inline(never)]
     fn eq(self, a: Self::I, b: Self::I) -> Self::M {
         from_fn(|i| a[i] == b[i])
     }
-    #[inline(always)]
+    #[inline(never)]
     fn select_i(self, m: Self::M, a: Self::I, b: Self::I) -> Self::I {
         from_fn(|i| if m[i] { a[i] } else { b[i] })
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn accumulate(self, sums: &mut [f64; LANES], x: Self::F) {
         for (sum, x) in sums.iter_mut().zip(x) {
             *sum += x.to_f64();

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use crate::block::VECTORS;
+use crate::kernel::activate::is_tuned;
 use crate::lanes::{Kernel, Lanes};
 
 /// A pass of any request, where the plain one is of the overlap under one activation.
@@ -16,7 +17,9 @@ pub(super) fn apart<L: Lanes, K: Kernel<R = L::R>, const GROUP: usize>(lanes: L,
     lanes.call::<K, GROUP>(kernel)
 }
 
-/// The vectors of a block, so many that the compiler does not know: a loop body that is long need not be there four times.
-pub(super) fn vectors() -> usize {
-    black_box(VECTORS).min(VECTORS)
+/// The vectors of a block; where kernels are not tuned so many that the compiler does not know: a loop body that is long need not
+/// be there four times.
+#[inline(always)]
+pub(super) fn vectors<L: Lanes>() -> usize {
+    if is_tuned::<L>() { VECTORS } else { black_box(VECTORS).min(VECTORS) }
 }

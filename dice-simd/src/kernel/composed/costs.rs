@@ -68,7 +68,7 @@ impl<R: Real, T: Labels> Kernel for ByCosts<'_, R, T> {
         let Self { slopes, labels, u } = self;
         let classes = u.len();
         for (class, u) in u.iter_mut().enumerate() {
-            for j in 0..vectors() {
+            for j in 0..vectors::<L>() {
                 let mut slope = lanes.splat(R::ZERO);
                 for true_class in 0..classes {
                     let of_class = lanes.splat(slopes[true_class * classes + class]);

@@ -11,6 +11,7 @@
 use dice_core::{Activation, Sum, Sums};
 
 use super::apart::vectors;
+use super::product::LaneProduct;
 use crate::block::{BLOCK, Row};
 use crate::element::Element;
 use crate::gather::Rows;
@@ -18,7 +19,7 @@ use crate::kernel::activate::Probabilities;
 use crate::kernel::ln::ln;
 use crate::kernel::power::Power;
 use crate::kernel::sums::LaneSum;
-use crate::kernel::truth::{Labels, Truth};
+use crate::kernel::truth::{Labels, Truth, times};
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
 
@@ -30,7 +31,7 @@ pub(super) struct Exponents<'s, R> {
 }
 
 impl<R: Real> Exponents<'_, R> {
-    fn of(self, class: usize) -> (R, Power<R>) {
+    pub(super) fn of(self, class: usize) -> (R, Power<R>) {
         self.powers[if self.powers.len() == 1 { 0 } else { class }]
     }
 
@@ -80,13 +81,12 @@ impl<R: Real> Kernel for Weigh<'_, R> {
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let Self { weighing, activation, exponents, e, r, inside, outside } = self;
-        let (zero, one) = (lanes.splat(R::ZERO), lanes.splat(R::ONE));
+        let one = lanes.splat(R::ONE);
         let [least, greatest] = clamp::<R>().map(|bound| lanes.splat(bound));
         for (is_outside, rows) in [(false, inside), (true, outside)] {
             for (class, (row, e)) in rows.iter_mut().zip(e).enumerate() {
                 let (exponent, power) = exponents.of(class);
-                let gamma = lanes.splat(exponent);
-                for j in 0..vectors() {
+                for j in 0..vectors::<L>() {
                     let mut p = lanes.mul(lanes.load(e.vector(j)), lanes.load(r.vector(j)));
                     if activation == Activation::None {
                         // The constants come first so that NaN survives.
@@ -105,16 +105,12 @@ impl<R: Real> Kernel for Weigh<'_, R> {
                     // Without an exponent a slope needs no logarithm, and none may be there.
                     if exponent != R::ZERO {
                         if weighing == Weighing::Slope {
-                            // NaN stays: it is not above 0, and 1 + NaN is.
-                            let is_some = lanes.gt(q, zero);
-                            let over_q = lanes.div(log, lanes.select(is_some, q, one));
-                            let over_q = lanes.select(is_some, over_q, lanes.add(q, one));
                             let by_power = match activation {
-                                Activation::Softmax => lanes.mul(p, over_q),
+                                Activation::Softmax => lanes.mul(p, over_rest(lanes, log, q)),
                                 Activation::Sigmoid => lanes.mul(p, log),
-                                Activation::None => over_q,
+                                Activation::None => over_rest(lanes, log, q),
                             };
-                            x = lanes.fma(by_power, gamma, x);
+                            x = lanes.fma(by_power, lanes.splat(exponent), x);
                         }
                         let [power] = power.of(lanes, [q]);
                         x = lanes.mul(power, x);
@@ -122,6 +118,87 @@ impl<R: Real> Kernel for Weigh<'_, R> {
                     lanes.store(row.vector_mut(j), x);
                 }
             }
+        }
+    }
+}
+
+/// (−ln p) / q for q = 1 − p: 1 where q is 0.
+#[inline(always)]
+fn over_rest<L: Lanes>(lanes: L, log: L::F, q: L::F) -> L::F {
+    let one = lanes.splat(L::R::ONE);
+    // NaN stays: it is not above 0, and 1 + NaN is.
+    let is_some = lanes.gt(q, lanes.splat(L::R::ZERO));
+    let over_q = lanes.div(log, lanes.select(is_some, q, one));
+    lanes.select(is_some, over_q, lanes.add(q, one))
+}
+
+/// What [`Weigh`] makes of −ln p under a softmax for [`Weighing::Value`] and an exponent that is not 0.
+#[inline(always)]
+pub(super) fn focal_value<L: Lanes>(lanes: L, (_, power): (L::R, Power<L::R>), p: L::F, log: L::F) -> L::F {
+    let [power] = power.of(lanes, [lanes.sub(lanes.splat(L::R::ONE), p)]);
+    lanes.mul(power, log)
+}
+
+/// And for [`Weighing::Slope`].
+#[inline(always)]
+pub(super) fn focal_slope<L: Lanes>(lanes: L, (gamma, power): (L::R, Power<L::R>), p: L::F, log: L::F) -> L::F {
+    let one = lanes.splat(L::R::ONE);
+    let q = lanes.sub(one, p);
+    let x = lanes.fma(lanes.mul(p, over_rest(lanes, log, q)), lanes.splat(gamma), one);
+    let [power] = power.of(lanes, [q]);
+    lanes.mul(power, x)
+}
+
+/// Adds the cross-entropy of a block under a softmax: −ln p = ln Z − (z − max z), with Z = Σ e. Of voxels that belong to a class
+/// and count once, Z goes to [products](LaneProduct).
+pub(super) struct AddCrossEntropy<'s, R, T> {
+    pub(super) logits: Rows<'s, R>,
+    pub(super) e: &'s [Row<R>],
+    pub(super) max: &'s Row<R>,
+    pub(super) truth: T,
+    /// Absent if all are 1.
+    pub(super) weights: Option<&'s Row<R>>,
+    /// Of each class.
+    pub(super) products: &'s mut [LaneProduct<R>],
+    pub(super) columns: &'s mut [LaneSum<R>],
+    pub(super) width: usize,
+    pub(super) column: usize,
+}
+
+impl<R: Real + Element, T: Truth<R>> Kernel for AddCrossEntropy<'_, R, T> {
+    type R = R;
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
+        let Self { logits, e, max, truth, weights, products, columns, width, column } = self;
+        let (zero, one) = (lanes.splat(R::ZERO), lanes.splat(R::ONE));
+        let (mut sums, mut logarithms) = (Row([R::ZERO; BLOCK]), Row([R::ZERO; BLOCK]));
+        for j in 0..vectors::<L>() {
+            let mut sum = zero;
+            for e in e {
+                sum = lanes.add(sum, lanes.load(e.vector(j)));
+            }
+            let [logarithm] = ln(lanes, [sum]);
+            lanes.store(sums.vector_mut(j), sum);
+            lanes.store(logarithms.vector_mut(j), logarithm);
+        }
+        for (class, (product, columns)) in products.iter_mut().zip(columns.chunks_exact_mut(width)).enumerate() {
+            let (mut total, mut product_of_class) = (zero, product.get(lanes));
+            for j in 0..vectors::<L>() {
+                let weight = weights.map_or(one, |weights| lanes.load(weights.vector(j)));
+                let weight = truth.part(lanes, class, j, weight);
+                let (is_below, is_above) = (lanes.gt(one, weight), lanes.gt(weight, one));
+                let unless_one = |x, otherwise| lanes.select(is_below, x, lanes.select(is_above, x, otherwise));
+                let factor = unless_one(one, lanes.load(sums.vector(j)));
+                product_of_class = lanes.mul(product_of_class, factor);
+                let d = lanes.sub(logits.load(lanes, class, j), lanes.load(max.vector(j)));
+                let log = lanes.load(logarithms.vector(j));
+                let by_weight = lanes.sub(times(lanes, weight, d), times(lanes, unless_one(weight, zero), log));
+                total = lanes.add(total, by_weight);
+            }
+            product.set(lanes, product_of_class);
+            columns[column].add(lanes, lanes.sub(zero, total));
         }
     }
 }
@@ -149,7 +226,7 @@ impl<R: Real, T: Truth<R>> Kernel for AddLogarithms<'_, R, T> {
         let Self { sums, rows, truth, weights, columns, width, first } = self;
         for (class, columns) in columns.chunks_exact_mut(width).enumerate() {
             let (mut inside, mut outside) = (lanes.splat(R::ZERO), lanes.splat(R::ZERO));
-            for j in 0..vectors() {
+            for j in 0..vectors::<L>() {
                 let weighed = |x| match weights {
                     Some(weights) => lanes.mul(x, lanes.load(weights.vector(j))),
                     None => x,
@@ -196,7 +273,7 @@ impl<R: Real> Kernel for AddEverywhere<'_, R> {
             for (sum, rows) in [(Sum::LogEverywhere, rows.inside), (Sum::LogComplement, rows.outside)] {
                 if sums.contains(sum) {
                     let mut total = lanes.splat(R::ZERO);
-                    for j in 0..vectors() {
+                    for j in 0..vectors::<L>() {
                         let x = lanes.load(rows[class].vector(j));
                         total = match weights {
                             Some(weights) => lanes.fma(x, lanes.load(weights.vector(j)), total),
@@ -228,7 +305,7 @@ impl<R: Real + Element, T: Labels> Kernel for FillOfLabels<'_, R, T> {
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let Self { logits, probabilities: Probabilities { e, r }, max, labels, log, p: of_p } = self;
         let zero = lanes.splat(R::ZERO);
-        for j in 0..vectors() {
+        for j in 0..vectors::<L>() {
             // Of each voxel one class is kept, so that adding is selecting.
             let (mut d, mut p) = (zero, zero);
             for (class, e) in e.iter().enumerate() {
@@ -264,14 +341,14 @@ impl<R: Real, T: Labels> Kernel for AddOfLabels<'_, R, T> {
         let Self { row, labels, weights, columns, width, column } = self;
         let mut weighed = *row;
         if let Some(weights) = weights {
-            for j in 0..vectors() {
+            for j in 0..vectors::<L>() {
                 let x = lanes.mul(lanes.load(row.vector(j)), lanes.load(weights.vector(j)));
                 lanes.store(weighed.vector_mut(j), x);
             }
         }
         for (class, columns) in columns.chunks_exact_mut(width).enumerate() {
             let mut total = lanes.splat(R::ZERO);
-            for j in 0..vectors() {
+            for j in 0..vectors::<L>() {
                 let x = lanes.load(weighed.vector(j));
                 total = lanes.add(total, lanes.keep(labels.are(lanes, class, j), x));
             }
@@ -319,7 +396,7 @@ impl<R: Real, T: Truth<R>> Kernel for ByLogarithms<'_, R, T> {
         // Of a softmax it is κ, which is taken from what it adds to all classes.
         let sign = if activation == Activation::Softmax { R::ONE } else { R::ZERO - R::ONE };
         for (class, (to, slope)) in to.iter_mut().zip(slopes).enumerate() {
-            for j in 0..vectors() {
+            for j in 0..vectors::<L>() {
                 let mut total = zero;
                 let e = lanes.load(e[class].vector(j));
                 if slope.inside != R::ZERO {
@@ -371,7 +448,7 @@ impl<R: Real, T: Labels> Kernel for ByLogarithmsOfLabels<'_, R, T> {
         let one = Row([R::ONE; BLOCK]);
         let row = row.unwrap_or(&one);
         for (class, (to, slope)) in to.iter_mut().zip(slopes).enumerate() {
-            for j in 0..vectors() {
+            for j in 0..vectors::<L>() {
                 let x = lanes.mul(lanes.load(row.vector(j)), lanes.splat(slope.inside));
                 lanes.store(to.vector_mut(j), lanes.keep(labels.are(lanes, class, j), x));
             }

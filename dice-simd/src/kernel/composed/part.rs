@@ -34,6 +34,8 @@ pub(super) struct PartRows<R> {
     p_of_labels: Row<R>,
     /// 1 of each voxel.
     ones: Row<R>,
+    /// Of each class, for a kernel that needs more.
+    spare: Vec<Row<R>>,
 }
 
 /// Which logarithms a part asks for.
@@ -73,17 +75,29 @@ impl<R: Real> PartRows<R> {
     pub(super) fn fit(&mut self, classes: usize, logs: bool, complements: bool) {
         self.ones = Row([R::ONE; BLOCK]);
         fit(&mut self.e, classes, Row::default());
+        fit(&mut self.spare, classes, Row::default());
         fit(&mut self.inside, if logs { classes } else { 0 }, Row::default());
         fit(&mut self.outside, if complements { classes } else { 0 }, Row::default());
     }
 
-    /// e and r, for a kernel that fills them itself.
-    pub(super) fn rooms(&mut self) -> (&mut [Row<R>], &mut Row<R>) {
-        (&mut self.e, &mut self.r)
+    /// e, r, and a row more of each class, for a kernel that fills them itself.
+    pub(super) fn rooms(&mut self) -> (&mut [Row<R>], &mut Row<R>, &mut [Row<R>]) {
+        (&mut self.e, &mut self.r, &mut self.spare)
     }
 
     pub(super) fn probabilities(&self) -> Probabilities<'_, R> {
         Probabilities { e: &self.e, r: &self.r }
+    }
+
+    /// e, for a kernel that fills it itself, under an activation whose r is 1.
+    pub(super) fn room_of_e(&mut self) -> &mut [Row<R>] {
+        self.r = Row([R::ONE; BLOCK]);
+        &mut self.e
+    }
+
+    /// The greatest logit of each voxel, of a softmax.
+    pub(super) fn max(&self) -> &Row<R> {
+        &self.max
     }
 
     /// What [`FillOfLabels`] fills of labels under a softmax.
@@ -165,7 +179,7 @@ fn of_softmax<L: Lanes>(lanes: L, logits: Rows<'_, L::R>, max: &Row<L::R>, r: &R
 where
     L::R: Element,
 {
-    for j in 0..vectors() {
+    for j in 0..vectors::<L>() {
         let [ln_r] = ln(lanes, [lanes.load(r.vector(j))]);
         let max = lanes.load(max.vector(j));
         for (class, inside) in inside.iter_mut().enumerate() {
@@ -188,7 +202,7 @@ fn of_sigmoid<L: Lanes>(
 {
     let (zero, one) = (lanes.splat(L::R::ZERO), lanes.splat(L::R::ONE));
     for (class, e) in e.iter_mut().enumerate() {
-        for j in 0..vectors() {
+        for j in 0..vectors::<L>() {
             logits.prefetch(lanes, class, j);
             let z = logits.load(lanes, class, j);
             let below = lanes.neg_abs(z);
@@ -222,7 +236,7 @@ fn of_probabilities<L: Lanes>(
     let of_least = lanes.splat(L::R::from_f64(-Activation::CLAMP.ln()));
     let of_greatest = lanes.splat(L::R::from_f64(-(-Activation::CLAMP).ln_1p()));
     for (class, inside) in inside.iter_mut().enumerate() {
-        for j in 0..vectors() {
+        for j in 0..vectors::<L>() {
             let p = probabilities.load(lanes, class, j);
             let is_low = lanes.gt(lanes.splat(least), p);
             let is_high = lanes.gt(p, lanes.splat(greatest));

@@ -38,6 +38,18 @@ pub(super) struct Part<'s, R> {
     pub(super) costs: &'s [R],
 }
 
+impl<R: Real> Part<'_, R> {
+    /// Whether F⁺ is cross-entropy under a softmax, of which most is taken as [a product](super::sums::LaneProduct).
+    pub(super) fn is_cross_entropy(&self) -> bool {
+        self.activation == Activation::Softmax && self.sums.contains(Sum::LogInside) && !self.exponents.are_some()
+    }
+}
+
+/// Whether a part of labels takes F⁺ and F⁻ alone under a sigmoid: [both in one walk](super::sigmoid), where kernels are tuned.
+pub(super) fn takes_both<R: Real>(part: &Part<'_, R>) -> bool {
+    part.activation == Activation::Sigmoid && part.sums.and(Sums::LOGS) == Sums::POWERS
+}
+
 /// The exponents and costs of a request in the arithmetic of the kernels, kept from pass to pass.
 #[derive(Debug, Default)]
 pub(super) struct PartNumbers<R> {

@@ -35,7 +35,7 @@ impl<R: Real, T: Truth<R>> Kernel for AddProbabilities<'_, R, T> {
         let zero = lanes.splat(R::ZERO);
         let mut weighted = *r;
         if let Some(weights) = weights {
-            for j in 0..vectors() {
+            for j in 0..vectors::<L>() {
                 let weight = lanes.load(weights.vector(j));
                 lanes.store(weighted.vector_mut(j), lanes.mul(lanes.load(r.vector(j)), weight));
             }
@@ -46,7 +46,7 @@ impl<R: Real, T: Truth<R>> Kernel for AddProbabilities<'_, R, T> {
             // In the order of the plain pass, so that its sums have the same bits.
             if sums.contains(Sum::Prediction) {
                 let mut total = lanes.mul(lanes.load(e.vector(0)), lanes.load(weighted.vector(0)));
-                for j in 1..vectors() {
+                for j in 1..vectors::<L>() {
                     total = lanes.fma(lanes.load(e.vector(j)), lanes.load(weighted.vector(j)), total);
                 }
                 add(total);
@@ -54,14 +54,14 @@ impl<R: Real, T: Truth<R>> Kernel for AddProbabilities<'_, R, T> {
             if sums.contains(Sum::Intersection) {
                 let part = |j: usize| truth.part(lanes, class, j, lanes.load(weighted.vector(j)));
                 let mut total = lanes.mul(lanes.load(e.vector(0)), part(0));
-                for j in 1..vectors() {
+                for j in 1..vectors::<L>() {
                     total = lanes.fma(lanes.load(e.vector(j)), part(j), total);
                 }
                 add(total);
             }
             if sums.contains(Sum::PredictionSquares) {
                 let mut total = zero;
-                for j in 0..vectors() {
+                for j in 0..vectors::<L>() {
                     let e = lanes.load(e.vector(j));
                     let p = lanes.mul(e, lanes.load(r.vector(j)));
                     total = lanes.fma(p, lanes.mul(e, lanes.load(weighted.vector(j))), total);
@@ -71,7 +71,7 @@ impl<R: Real, T: Truth<R>> Kernel for AddProbabilities<'_, R, T> {
             if sums.contains(Sum::Difference) {
                 // −|p − g|.
                 let mut total = zero;
-                for j in 0..vectors() {
+                for j in 0..vectors::<L>() {
                     let p = lanes.mul(lanes.load(e.vector(j)), lanes.load(r.vector(j)));
                     let g = truth.part(lanes, class, j, lanes.splat(R::ONE));
                     let difference = lanes.neg_abs(lanes.sub(p, g));
@@ -121,7 +121,7 @@ impl<R: Real, T: Truth<R>> Kernel for ByProbability<'_, R, T> {
         let zero = lanes.splat(R::ZERO);
         for (class, ((slope, e), u)) in slopes.iter().zip(e).zip(u).enumerate() {
             let ProbabilitySlope { slope, squares, difference } = *slope;
-            for j in 0..vectors() {
+            for j in 0..vectors::<L>() {
                 let mut by_p = truth.slope(lanes, class, j, slope);
                 if squares != R::ZERO || difference != R::ZERO {
                     let p = lanes.mul(lanes.load(e.vector(j)), lanes.load(r.vector(j)));

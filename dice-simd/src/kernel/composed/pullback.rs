@@ -2,22 +2,26 @@
 //!
 //! Each part adds its gradient to rows of the block, which are weighted and written when all parts have.
 
+use std::marker::PhantomData;
+
 use dice_core::{Request, Sum};
 
 use super::apart::{Composed, apart};
 use super::costs::ByCosts;
-use super::fused::{PullBackFused, for_classes, is_fused};
+use super::fused::{self, Fusion, PullBackFused, Taken, fused};
 use super::logarithms::{ByLogarithms, ByLogarithmsOfLabels, Weighing};
 use super::part::{ActivatePart, Logs, PartRows, fit_rows};
-use super::plan::{Part, PartNumbers, Truth, with_truth};
+use super::plan::{Part, PartNumbers, Truth, takes_both, with_truth};
 use super::probabilities::ByProbability;
 use super::scratch::ComposedScratch;
+use super::sigmoid::BySigmoid;
 use super::slopes::ComposedSlopes;
 use super::through::ThroughActivation;
 use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Output;
 use crate::gather::{self, BLOCKS_TOGETHER, Channels, FirstBad, Logits, Reading, Rows};
 use crate::keep::{Keep, Lent};
+use crate::kernel::activate::is_tuned;
 use crate::kernel::pullback::PullbackPass;
 use crate::lanes::{Kernel, Lanes};
 use crate::real::Real;
@@ -41,8 +45,9 @@ where
         slopes.fit(cotangent);
         numbers.fit(request);
         fit_rows(rows, request, classes, labels);
-        let fused =
-            L::FUSES && labels && request.parts() == 1 && numbers.parts(request, labels).all(|part| is_fused(&part));
+        // The gradient of several parts is added up block by block.
+        let part = numbers.parts(request, labels).next().filter(|_| request.parts() == 1 && labels);
+        let fusion = part.and_then(|part| Fusion::of(request, 0, &part));
         let mut channels = Row([0; BLOCK]);
         for tile in tiles.claims() {
             slopes.turn_to(cotangent, upstream, cotangent.row(tile.sample), labels);
@@ -69,12 +74,15 @@ where
                         next += labels.blocks.len() - 1;
                         // SAFETY: as above.
                         let mut target = unsafe { sink.blocks::<R, R>(out, &span, labels.blocks.len(), false) };
-                        if L::FUSES && fused {
+                        if let (true, Some(fusion)) =
+                            (is_tuned::<L>(), fusion.filter(|fusion| fusion.taken != Taken::Nothing))
+                        {
                             let (by_p, by_logs, rows) = (&slopes.by_p[..], &slopes.by_logs[..], &mut *rows);
-                            for_classes!(
+                            fused!(
+                                [Squares, CrossEntropy, Focal],
                                 lanes,
-                                L,
                                 GROUP,
+                                fusion,
                                 classes,
                                 PullBackFused { logits, labels, rows, by_p, by_logs, target }
                             );
@@ -164,7 +172,16 @@ impl<R: Real + Output> ComposedSlopes<R> {
         let by_log = by_logs.iter().any(|slope| slope.is_some());
         // Slopes by the logarithms without an exponent need probabilities alone.
         let taken = if by_log && exponents.are_some() { logs } else { Logs::None };
-        apart::<_, _, GROUP>(lanes, ActivatePart { activation, logs: taken, logits, rows });
+        let both = match truth {
+            Truth::Labels(labels) if is_tuned::<L>() && by_log && takes_both(part) => Some(labels),
+            _ => None,
+        };
+        if let Some(labels) = both {
+            let (e, q) = (rows.room_of_e(), &mut self.q[..]);
+            apart::<_, _, GROUP>(lanes, BySigmoid { slopes: by_logs, exponents, logits, labels, e, q });
+        } else {
+            apart::<_, _, GROUP>(lanes, ActivatePart { activation, logs: taken, logits, rows });
+        }
         let by_cost = sums.contains(Sum::Cost);
         let by_p = if by_cost || by_p.iter().any(|slope| slope.is_some()) {
             let (u, probabilities) = (&mut self.u[..], rows.probabilities());
@@ -179,7 +196,9 @@ impl<R: Real + Output> ComposedSlopes<R> {
         } else {
             None
         };
-        let by_log = if by_log {
+        let by_log = if both.is_some() {
+            Some(&self.q[..])
+        } else if by_log {
             let (focal, slopes, q) = (exponents.are_some(), by_logs, &mut self.q[..]);
             if let (Truth::Labels(labels), Logs::OfLabels) = (truth, logs) {
                 if focal {

@@ -4,6 +4,7 @@ use std::cell::Cell;
 
 use dice_core::Statistics;
 
+use super::fused::Fusion;
 use super::part::PartRows;
 use super::plan::PartNumbers;
 use super::slopes::ComposedSlopes;
@@ -18,6 +19,8 @@ pub(crate) struct ComposedScratch<R> {
     pub(super) stage: Stage<R>,
     pub(super) rows: PartRows<R>,
     pub(super) numbers: PartNumbers<R>,
+    /// Of each part.
+    pub(super) fusions: Vec<Option<Fusion<R>>>,
     pub(super) sums: ComposedSums<R>,
     pub(super) table: Statistics,
     pub(super) slopes: ComposedSlopes<R>,

@@ -1,21 +1,27 @@
 //! Step 1 for any request.
 
+use std::marker::PhantomData;
+use std::mem;
+
 use dice_core::{Needs, NonFinite, Request, Sum, Sums};
 
 use super::apart::{Composed, apart};
 use super::costs::AddCosts;
-use super::fused::{AddFused, for_classes, is_fused};
-use super::logarithms::{AddEverywhere, AddLogarithms, AddOfLabels, Weighing};
+use super::fused::{self, AddFused, Fusion, Taken, fused};
+use super::logarithms::{AddCrossEntropy, AddEverywhere, AddLogarithms, AddOfLabels, Weighing};
 use super::part::{ActivatePart, Logs, PartRows, fit_rows};
-use super::plan::{Part, PartNumbers, Truth, follows, with_truth};
+use super::plan::{Part, PartNumbers, Truth, follows, takes_both, with_truth};
 use super::probabilities::AddProbabilities;
+use super::product::{LaneProduct, blocks_between_widenings};
 use super::scratch::ComposedScratch;
+use super::sigmoid::AddSigmoid;
 use super::sums::ComposedSums;
 use super::target::AddTarget;
 use crate::block::{BLOCK, Row};
 use crate::element::Element;
 use crate::gather::{self, Channels, FirstBad, Logits, NotFinite, Reading, Rows};
 use crate::keep::{Keep, Lent};
+use crate::kernel::activate::is_tuned;
 use crate::kernel::sample::SampleTable;
 use crate::kernel::statistics::StatisticsPass;
 use crate::kernel::sums::{F32_BLOCKS, LaneSum};
@@ -35,22 +41,26 @@ where
         let classes = source.classes();
         let (labels, width) = (source.is_labels(), request.columns());
         let mut scratch = Lent::<ComposedScratch<R>>::of_thread();
-        let ComposedScratch { stage, rows, numbers, sums, table, .. } = &mut *scratch;
+        let ComposedScratch { stage, rows, numbers, fusions, sums, table, .. } = &mut *scratch;
         source.fit(stage);
         fit_rows(rows, request, classes, labels);
         numbers.fit(request);
         let of_target = request.of_target();
-        let fused =
-            L::FUSES && labels && request.parts() == 1 && numbers.parts(request, labels).all(|part| is_fused(&part));
+        fusions.clear();
+        fusions.extend(
+            numbers.parts(request, labels).enumerate().map(|(number, part)| Fusion::of(request, number, &part)),
+        );
+        let takes_products = products_of(request, numbers, labels).next().is_some();
+        let together = if takes_products { blocks_between_widenings(classes) } else { F32_BLOCKS };
         let mut channels = Row([0; BLOCK]);
         let mut of_sample = SampleTable::new(table, classes, request);
         let mut bad = FirstBad::default();
         let mut not_finite = NotFinite::default();
         for tile in tiles.claims() {
             of_sample.turn_to(tile.sample, found);
-            sums.clear(classes, width);
+            sums.clear(classes, width, products_of(request, numbers, labels));
             let (mut spans, mut blocks) = (tile.spans(), 0);
-            while let Some(run) = source.run(lanes, &mut spans, F32_BLOCKS - blocks % F32_BLOCKS) {
+            while let Some(run) = source.run(lanes, &mut spans, together - blocks % together) {
                 sums.counts.add_blocks(lanes, run.labels, source.first());
                 let mut next = 0;
                 while next < run.len() {
@@ -66,23 +76,27 @@ where
                         if run.labels.is_empty() {
                             sums.counts.add_blocks(lanes, labels.blocks, source.first());
                         }
-                        let (columns, first) = (&mut sums.columns[..], of_target.len());
-                        if L::FUSES && fused {
-                            let overlap = request.part(0).sums.contains(Sum::Prediction);
-                            let rows = &mut *rows;
-                            for_classes!(
-                                lanes,
-                                L,
-                                GROUP,
-                                classes,
-                                AddFused { logits, labels, rows, overlap, columns, width, first }
-                            );
-                            continue;
-                        }
-                        for block in 0..labels.blocks.len() {
-                            let truth = Truth::Labels(labels.get(block).row(lanes, &mut channels));
-                            let block = BlockOf { logits: logits.behind(block), truth, weights };
-                            add_parts::<L, GROUP>(lanes, request, numbers, block, rows, columns);
+                        let ComposedSums { columns, products, .. } = &mut *sums;
+                        let mut to = To { columns, products, width, first: of_target.len(), of_target };
+                        for (part, fusion) in numbers.parts(request, true).zip(&*fusions) {
+                            let mut to = to.of_part(&part, classes);
+                            if let (true, Some(fusion)) = (is_tuned::<L>(), *fusion) {
+                                let (rows, To { columns, products, .. }) = (&mut *rows, to);
+                                fused!(
+                                    [Nothing, Squares, CrossEntropy, Focal],
+                                    lanes,
+                                    GROUP,
+                                    fusion,
+                                    classes,
+                                    AddFused { logits, labels, rows, columns, width, products }
+                                );
+                                continue;
+                            }
+                            for block in 0..labels.blocks.len() {
+                                let truth = Truth::Labels(labels.get(block).row(lanes, &mut channels));
+                                let block = BlockOf { logits: logits.behind(block), truth, weights };
+                                part.add::<L, GROUP>(lanes, block, rows, to.again());
+                            }
                         }
                         continue;
                     }
@@ -106,15 +120,23 @@ where
                         }
                     }
                     let block = BlockOf { logits, truth, weights };
-                    add_parts::<L, GROUP>(lanes, request, numbers, block, rows, &mut sums.columns);
+                    let ComposedSums { columns, products, .. } = &mut *sums;
+                    let mut to = To { columns, products, width, first: of_target.len(), of_target };
+                    for part in numbers.parts(request, labels) {
+                        part.add::<L, GROUP>(lanes, block, rows, to.of_part(&part, classes));
+                    }
                 }
                 blocks += run.len();
+                if blocks.is_multiple_of(together) {
+                    sums.widen_products(lanes);
+                }
                 if blocks.is_multiple_of(F32_BLOCKS) {
                     sums.widen(lanes);
                 }
             }
+            sums.widen_products(lanes);
             sums.widen(lanes);
-            let ComposedSums { columns, valid, counts } = &*sums;
+            let ComposedSums { columns, valid, counts, .. } = &*sums;
             let column = |class: usize, part: usize, sum: Sum| {
                 let column = request.column(part, sum).expect("a table holds what was asked for");
                 columns[class * width + column].total()
@@ -142,6 +164,16 @@ where
     }
 }
 
+/// The columns whose logarithms are taken of products, one of each part that takes cross-entropy under a softmax.
+fn products_of<'s, R: Real>(
+    request: &'s Request,
+    numbers: &'s PartNumbers<R>,
+    labels: bool,
+) -> impl Iterator<Item = usize> {
+    let parts = numbers.parts(request, labels).enumerate().filter(|(_, part)| part.is_cross_entropy());
+    parts.filter_map(|(part, _)| request.column(part, Sum::LogInside))
+}
+
 /// A block, as the kernels read it.
 #[derive(Clone, Copy)]
 struct BlockOf<'s, R> {
@@ -151,35 +183,34 @@ struct BlockOf<'s, R> {
     weights: Option<&'s Row<R>>,
 }
 
-/// Adds all parts of a block.
-#[inline(always)]
-fn add_parts<L: Lanes, const GROUP: usize>(
-    lanes: L,
-    request: &Request,
-    numbers: &PartNumbers<L::R>,
-    block: BlockOf<'_, L::R>,
-    rows: &mut PartRows<L::R>,
-    columns: &mut [LaneSum<L::R>],
-) where
-    L::R: Element,
-{
-    let of_target = request.of_target();
-    let (width, mut first) = (request.columns(), of_target.len());
-    for part in numbers.parts(request, matches!(block.truth, Truth::Labels(_))) {
-        let to = To { columns: &mut *columns, width, first, of_target };
-        part.add::<L, GROUP>(lanes, block, rows, to);
-        first += part.sums.len();
-    }
-}
-
-/// Where a part adds: some columns of each class.
+/// Where a part adds, and those behind it.
 struct To<'s, R> {
+    /// Per class those of the request.
     columns: &'s mut [LaneSum<R>],
+    /// Of each class, part after part that takes cross-entropy under a softmax.
+    products: &'s mut [LaneProduct<R>],
     /// Columns of a class.
     width: usize,
     /// The first one of the part.
     first: usize,
     of_target: Sums,
+}
+
+impl<R: Real> To<'_, R> {
+    /// For the next part, which is `part`.
+    fn of_part(&mut self, part: &Part<'_, R>, classes: usize) -> To<'_, R> {
+        let products = if part.is_cross_entropy() { classes } else { 0 };
+        let (products, rest) = mem::take(&mut self.products).split_at_mut(products);
+        self.products = rest;
+        let first = self.first;
+        self.first += part.sums.len();
+        To { columns: self.columns, products, width: self.width, first, of_target: self.of_target }
+    }
+
+    fn again(&mut self) -> To<'_, R> {
+        let Self { columns, products, width, first, of_target } = self;
+        To { columns, products, width: *width, first: *first, of_target: *of_target }
+    }
 }
 
 impl<R: Real + Element> Part<'_, R> {
@@ -193,9 +224,21 @@ impl<R: Real + Element> Part<'_, R> {
         to: To<'_, R>,
     ) {
         let Self { activation, sums, logs, exponents, costs } = *self;
-        let To { columns, width, mut first, of_target } = to;
-        apart::<_, _, GROUP>(lanes, ActivatePart { activation, logs, logits, rows });
+        let To { columns, products, width, mut first, of_target } = to;
+        // The logarithms of cross-entropy are taken of products.
+        let others = sums.and(Sums::LOGS).without(Sums::NONE.with(Sum::LogInside));
+        let taken = if self.is_cross_entropy() && others.is_empty() { Logs::None } else { logs };
         let asked = sums.and(PROBABILITIES);
+        let both = match truth {
+            Truth::Labels(labels) if is_tuned::<L>() && takes_both(self) => Some(labels),
+            _ => None,
+        };
+        if let Some(labels) = both {
+            let (e, columns, first) = (rows.room_of_e(), &mut *columns, first + asked.len());
+            apart::<_, _, GROUP>(lanes, AddSigmoid { exponents, logits, labels, weights, e, columns, width, first });
+        } else {
+            apart::<_, _, GROUP>(lanes, ActivatePart { activation, logs: taken, logits, rows });
+        }
         let is_labels = matches!(truth, Truth::Labels(_));
         let needs = Needs::new(activation, sums);
         let sums_of_p = if follows(&needs, of_target, is_labels) { asked.without(DIFFERENCE) } else { asked };
@@ -211,7 +254,12 @@ impl<R: Real + Element> Part<'_, R> {
             let (rows, columns, first) = (rows.logarithms(), &mut *columns, first + powers.len());
             apart::<_, _, GROUP>(lanes, AddEverywhere { sums: others, rows, weights, columns, width, first });
         }
-        if !powers.is_empty() {
+        if self.is_cross_entropy() {
+            let (e, max, columns) = (rows.probabilities().e, rows.max(), &mut *columns);
+            with_truth!(truth, truth => apart::<_, _, GROUP>(lanes, AddCrossEntropy {
+                logits, e, max, truth, weights, products, columns, width, column: first,
+            }));
+        } else if both.is_none() && !powers.is_empty() {
             if let (Truth::Labels(labels), Logs::OfLabels) = (truth, logs) {
                 apart::<_, _, GROUP>(lanes, rows.fill_of_labels(logits, labels));
             }

@@ -28,21 +28,21 @@ impl<R: Real, T: Truth<R>> Kernel for AddTarget<'_, R, T> {
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
         let Self { sums, truth, weights, valid, columns, width } = self;
         let (zero, one) = (lanes.splat(R::ZERO), lanes.splat(R::ONE));
-        for j in 0..vectors() {
+        for j in 0..vectors::<L>() {
             valid.add(lanes, lanes.load(weights.vector(j)));
         }
         for (class, columns) in columns.chunks_exact_mut(width.max(1)).enumerate() {
             let mut columns = columns.iter_mut();
             if sums.contains(Sum::Target) {
                 let mut total = truth.part(lanes, class, 0, lanes.load(weights.vector(0)));
-                for j in 1..vectors() {
+                for j in 1..vectors::<L>() {
                     total = lanes.add(total, truth.part(lanes, class, j, lanes.load(weights.vector(j))));
                 }
                 columns.next().expect("a column per sum").add(lanes, total);
             }
             if sums.contains(Sum::TargetSquares) {
                 let mut total = zero;
-                for j in 0..vectors() {
+                for j in 0..vectors::<L>() {
                     let g = truth.part(lanes, class, j, one);
                     total = lanes.fma(truth.part(lanes, class, j, g), lanes.load(weights.vector(j)), total);
                 }
@@ -50,7 +50,7 @@ impl<R: Real, T: Truth<R>> Kernel for AddTarget<'_, R, T> {
             }
             if sums.contains(Sum::TargetOnes) {
                 let mut total = zero;
-                for j in 0..vectors() {
+                for j in 0..vectors::<L>() {
                     let g = truth.part(lanes, class, j, one);
                     // Neither above nor below 1, nor NaN.
                     let not_below = lanes.select(lanes.gt(one, g), zero, lanes.load(weights.vector(j)));

@@ -31,7 +31,7 @@ impl<R: Real> Kernel for ThroughActivation<'_, R> {
         let (zero, one) = (lanes.splat(R::ZERO), lanes.splat(R::ONE));
         if activation != Activation::Softmax {
             for (class, gradient) in gradient.iter_mut().enumerate().filter(|(class, _)| depends[*class]) {
-                for j in 0..vectors() {
+                for j in 0..vectors::<L>() {
                     let mut x = by_log.map_or(zero, |rows| lanes.load(rows[class].vector(j)));
                     if let Some(u) = by_p {
                         let (u, p) = (lanes.load(u[class].vector(j)), lanes.load(e[class].vector(j)));
@@ -46,7 +46,7 @@ impl<R: Real> Kernel for ThroughActivation<'_, R> {
             }
             return;
         }
-        for j in 0..vectors() {
+        for j in 0..vectors::<L>() {
             let r = lanes.load(r.vector(j));
             // Σ p u less Σ κ: what is taken from every slope.
             let (mut mean, mut total) = (zero, zero);
@@ -62,10 +62,8 @@ impl<R: Real> Kernel for ThroughActivation<'_, R> {
             for (class, (e, gradient)) in e.iter().zip(gradient.iter_mut()).enumerate() {
                 let p = lanes.mul(lanes.load(e.vector(j)), r);
                 let u = by_p.map_or(zero, |u| lanes.load(u[class].vector(j)));
-                let mut x = lanes.mul(p, lanes.sub(u, mean));
-                if let Some(q) = by_log {
-                    x = lanes.sub(x, lanes.load(q[class].vector(j)));
-                }
+                let of_log = by_log.map_or(zero, |q| lanes.sub(zero, lanes.load(q[class].vector(j))));
+                let x = lanes.fma(p, lanes.sub(u, mean), of_log);
                 let total = lanes.add(lanes.load(gradient.vector(j)), x);
                 lanes.store(gradient.vector_mut(j), total);
             }
