@@ -246,14 +246,13 @@ impl<R: Real + Element, B: Beside, const CLASSES: usize> Kernel for AddFused<'_,
                     lanes.store(logarithms.vector_mut(j), focal_value(lanes, fusion.exponent, p, log));
                 }
             }
-            let mut products = products.iter_mut();
             let of_classes = e.iter().zip(below.iter()).zip(columns.chunks_exact_mut(width));
             for (class, ((e, below), columns)) in of_classes.enumerate() {
-                let (mut prediction, mut intersection, mut beside, mut product) = (zero, zero, zero, zero);
-                let of_class = if B::TAKEN == Taken::CrossEntropy { products.next() } else { None };
-                if let Some(of_class) = &of_class {
-                    product = of_class.get(lanes);
-                }
+                let (mut prediction, mut intersection, mut beside) = (zero, zero, zero);
+                let mut product = match B::TAKEN {
+                    Taken::CrossEntropy => products[class].get(lanes),
+                    _ => zero,
+                };
                 for j in 0..VECTORS {
                     let (e, r) = (lanes.load(e.vector(j)), lanes.load(r.vector(j)));
                     let is_class = channels.are(lanes, class, j);
@@ -277,8 +276,8 @@ impl<R: Real + Element, B: Beside, const CLASSES: usize> Kernel for AddFused<'_,
                         }
                     }
                 }
-                if let Some(of_class) = of_class {
-                    of_class.set(lanes, product);
+                if B::TAKEN == Taken::CrossEntropy {
+                    products[class].set(lanes, product);
                     beside = lanes.sub(zero, beside);
                 }
                 if let Some([of_prediction, of_intersection]) = fusion.overlap {
