@@ -5,13 +5,16 @@ use crate::isa::Isa;
 use crate::lanes::Neon;
 #[cfg(target_arch = "x86_64")]
 use crate::lanes::{Avx2, Avx512};
-use crate::lanes::{Kernel, Portable, Scalar};
+use crate::lanes::{Kernel, Lanes, Portable, Scalar};
 use crate::real::Real;
 
 /// A kind of arithmetic that the kernels are compiled for.
 pub(crate) trait Dispatch: Real {
     /// Runs `kernel` on `isa`, which this CPU must have.
     fn dispatch<K: Kernel<R = Self>>(isa: Isa, kernel: K) -> K::Output;
+
+    /// [`Lanes::IS_TUNED`] of `isa`.
+    fn is_tuned(isa: Isa) -> bool;
 }
 
 /// [`Dispatch`] with the groups that suit the arithmetic.
@@ -28,6 +31,21 @@ macro_rules! dispatch {
                     Isa::Avx512 => Avx512::<Self>::new().enter::<_, $avx512>(kernel),
                     #[cfg(target_arch = "aarch64")]
                     Isa::Neon => Neon::<Self>::new().enter::<_, 1>(kernel),
+                    #[allow(unreachable_patterns, reason = "which levels remain depends on the target")]
+                    _ => unreachable!("an engine's level is available"),
+                }
+            }
+
+            fn is_tuned(isa: Isa) -> bool {
+                match isa {
+                    Isa::Scalar => Scalar::<Self>::IS_TUNED,
+                    Isa::Portable => Portable::<Self>::IS_TUNED,
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx2 => Avx2::<Self>::IS_TUNED,
+                    #[cfg(target_arch = "x86_64")]
+                    Isa::Avx512 => Avx512::<Self>::IS_TUNED,
+                    #[cfg(target_arch = "aarch64")]
+                    Isa::Neon => Neon::<Self>::IS_TUNED,
                     #[allow(unreachable_patterns, reason = "which levels remain depends on the target")]
                     _ => unreachable!("an engine's level is available"),
                 }

@@ -37,14 +37,14 @@ macro_rules! passes {
     ($($real:ty),*) => {$(
         impl Passes for $real {
             fn claim_statistics(isa: Isa, pass: StatisticsPass<'_, '_, Self>) {
-                if is_plain_request(pass.request, pass.source.is_labels()) {
+                if Self::is_tuned(isa) && is_plain_request(pass.request, pass.source.is_labels()) {
                     run(isa, pass);
                 } else {
                     run(isa, Composed(pass));
                 }
             }
             fn claim_pullback(isa: Isa, pass: PullbackPass<'_, Self>) {
-                if is_plain_cotangent(pass.cotangent, pass.source.is_labels()) {
+                if Self::is_tuned(isa) && is_plain_cotangent(pass.cotangent, pass.source.is_labels()) {
                     run(isa, pass);
                 } else {
                     run(isa, Composed(pass));

@@ -22,8 +22,10 @@ pub(crate) trait Real:
     const ONE: Self;
     const HALF: Self;
     const NEG_INFINITY: Self;
-    /// The least normal number.
+    /// The least normal number,
     const MIN_POSITIVE: Self;
+    /// and how many octaves it is below 1.
+    const OCTAVES_BELOW_ONE: f64;
     /// Whether kernels are compiled for the type that are nothing but faster than others, on levels that [are, too](crate::lanes::Lanes::IS_TUNED).
     const IS_TUNED: bool;
     /// Whether half-precision predictions are computed with in this type.
@@ -94,6 +96,7 @@ impl Real for f32 {
     const HALF: Self = 0.5;
     const NEG_INFINITY: Self = Self::NEG_INFINITY;
     const MIN_POSITIVE: Self = Self::MIN_POSITIVE;
+    const OCTAVES_BELOW_ONE: f64 = 126.0;
     const IS_TUNED: bool = true;
     const WIDENS_HALVES: bool = true;
     const GREATEST_SLOPE: f64 = 1e30;
@@ -166,6 +169,7 @@ impl Real for f64 {
     const HALF: Self = 0.5;
     const NEG_INFINITY: Self = Self::NEG_INFINITY;
     const MIN_POSITIVE: Self = Self::MIN_POSITIVE;
+    const OCTAVES_BELOW_ONE: f64 = 1022.0;
     const IS_TUNED: bool = false;
     const WIDENS_HALVES: bool = false;
     const GREATEST_SLOPE: f64 = 1e250;

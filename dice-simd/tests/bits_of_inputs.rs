@@ -15,6 +15,8 @@ use dice_core::{Activation, Grouping, LossHead, Problem, Reduction, Statistics, 
 use dice_simd::{Engine, Gradient, Isa, Serial, TILE_VOXELS};
 use proptest::prelude::*;
 
+/// Logits that are no ordinary numbers, in f32 at least.
+const SPECIAL: [f64; 8] = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.0, 1e30, -1e30, 2e38, -2e38];
 const ACTIVATIONS: [Activation; 3] = [Activation::Softmax, Activation::Sigmoid, Activation::None];
 
 /// The engine whose bits those of `isa` must be.
@@ -73,8 +75,11 @@ fn levels_and_layouts(level: &Level) {
             in_place: false,
         };
         let loss = any_compound(&mut random, classes, &ACTIVATIONS, target == "labels");
+        let special = random.once_in(3);
         with_types!(types, |T, G| {
-            let (inputs, _) = draw::<T>(&mut random, &shape, &wish, |random| random.within(-9.0, 9.0).into());
+            let (inputs, _) = draw::<T>(&mut random, &shape, &wish, |random| {
+                if special && random.once_in(50) { random.pick(&SPECIAL) } else { random.within(-9.0, 9.0).into() }
+            });
             let expected = inputs.compact().bits::<G, _>(&oracle(level.isa), &loss);
             let context = format!("{types:?} {shape:?} {wish:?} {loss:?}");
             inputs.bits::<G, _>(&level.engine(), &loss).demand(&expected, &context);

@@ -9,8 +9,11 @@ use common::draw::{Wish, draw};
 use common::inputs::{DenseTensor, Inputs, LabelTensor, Number, TYPES, with_types};
 use common::loss::{LOSSES, any_compound, any_loss};
 use common::{Level, Random, for_any, per_level, rounds};
-use dice_core::loss::Compound;
-use dice_core::{Activation, Cotangent, Group, LossHead, Request, Statistics, Sum, Sums, ViewMut, reference};
+use dice_core::loss::{Compound, Focal, SoftDice};
+use dice_core::{
+    Activation, Cotangent, Group, LossHead, Needs, Problem, Request, Statistics, Sum, Sums, Target, View, ViewMut,
+    reference,
+};
 use proptest::prelude::*;
 
 const ACTIVATIONS: [Activation; 3] = [Activation::Softmax, Activation::Sigmoid, Activation::None];
@@ -266,6 +269,61 @@ fn finite_inputs_give_finite_numbers(level: &Level) {
 }
 per_level!(finite_inputs_give_finite_numbers);
 
+/// A class that a logit of −∞ rules out has p ln p = 0: the gradient of a focal loss is finite, of labels as of the same dense target,
+/// whether the class counts or not.
+fn classes_that_are_ruled_out(level: &Level) {
+    const VOXELS: usize = 70;
+    let labels: Vec<u8> = (0..VOXELS).map(|voxel| (voxel % 2) as u8).collect();
+    let one_hot: Vec<f32> =
+        (0..2 * VOXELS).map(|place| f32::from(usize::from(labels[place % VOXELS]) == place / VOXELS)).collect();
+    let logits: Vec<f32> = (0..2 * VOXELS)
+        .map(|place| match (place % VOXELS % 10 < 4, place / VOXELS) {
+            (true, 0) => f32::NEG_INFINITY,
+            (false, class) => class as f32 - 0.3,
+            _ => 0.0,
+        })
+        .collect();
+    let focal = |exclude_background, exponents| Focal { exclude_background, exponents, ..Focal::default() };
+    let shape = [1, 2, VOXELS];
+    let z = View::channels_first(&logits, &shape).unwrap();
+    let problems = [
+        Problem::new(View::label_map(&labels, &[1, VOXELS]).unwrap()),
+        Problem::new(Target::Dense(View::channels_first(&one_hot, &shape).unwrap().into())),
+    ];
+    for exclude_background in [true, false] {
+        for exponents in [vec![2.0], vec![2.0, 2.0], vec![0.5]] {
+            let softmax = focal(exclude_background, exponents.clone());
+            let sigmoid = Focal { exponents, exclude_background, ..Focal::binary() };
+            for loss in [softmax.clone().into(), sigmoid.into(), SoftDice::default() + softmax] {
+                let mut expected = vec![0.0; 2 * VOXELS];
+                let view = &mut ViewMut::channels_first(&mut expected, &shape).unwrap();
+                reference::value_and_grad(&z, &problems[0], &loss, view).unwrap();
+                for problem in &problems {
+                    let mut found = vec![0.0_f32; 2 * VOXELS];
+                    let view = &mut ViewMut::channels_first(&mut found, &shape).unwrap();
+                    level.engine().value_and_grad(&z, problem, &loss, view).unwrap();
+                    for (place, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
+                        assert!((f64::from(found) - expected).abs() < 1e-7, "{found}, {expected} at {place}: {loss:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+per_level!(classes_that_are_ruled_out);
+
+/// A request of no sums at all has an empty table on every level.
+fn requests_without_sums(level: &Level) {
+    let mut request = Request::new(&Needs::new(Activation::Softmax, Sums::NONE));
+    request.add(&Needs::new(Activation::Sigmoid, Sums::NONE));
+    let (logits, labels) = ([0.5_f32; 2 * 200], [1_u8; 200]);
+    let z = View::channels_first(&logits, &[1, 2, 200]).unwrap();
+    let problem = Problem::new(View::label_map(&labels, &[1, 200]).unwrap());
+    let table = level.engine().statistics(&z, &problem, &request).unwrap();
+    assert_eq!(table.valid_weight(Group::Sample(0)), Ok(200.0));
+}
+per_level!(requests_without_sums);
+
 /// A term of the overlap has the same bits in a compound as alone, though other kernels compute it.
 fn overlap_in_compounds(level: &Level) {
     let mut random = Random(72);
@@ -278,8 +336,8 @@ fn overlap_in_compounds(level: &Level) {
             let plain = Request::overlap(Activation::Softmax);
             let mut request = plain.clone();
             let logs = Sums::NONE.with(Sum::LogInside);
-            request.add(&dice_core::Needs::new(Activation::Softmax, logs));
-            request.add(&dice_core::Needs::new(Activation::Sigmoid, Sums::OVERLAP));
+            request.add(&Needs::new(Activation::Softmax, logs));
+            request.add(&Needs::new(Activation::Sigmoid, Sums::OVERLAP));
             let expected = engine.statistics(&logits, &problem, &plain).unwrap();
             let found = engine.statistics(&logits, &problem, &request).unwrap();
             for sample in (0..2).map(Group::Sample) {

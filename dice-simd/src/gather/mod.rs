@@ -18,7 +18,7 @@ use crate::real::Real;
 use crate::tile::{Span, Spans, Tile};
 
 use planes::PlaneStage;
-pub(crate) use planes::{Logits, Planes, Rows, with_rows};
+pub(crate) use planes::{Logits, Planes, Rows, widens_halves, with_rows};
 pub(crate) use voxels::{Counted, LabelMap, Voxels, all_within};
 
 /// The most blocks whose labels are looked at together.
@@ -45,7 +45,8 @@ pub(crate) struct Block<'s, R> {
     pub(crate) weights: Option<&'s Row<R>>,
 }
 
-/// In which form a kernel reads the logits of a block.
+/// In which form a kernel reads the logits of blocks that are labels as bytes of which every voxel counts alike; all others are read
+/// as [numbers](Self::Numbers).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reading {
     /// Rows where they lie, if they do, of any element type that kernels widen.
@@ -54,6 +55,17 @@ pub(crate) enum Reading {
     Voxels,
     /// Rows of the numbers that are computed with.
     Numbers,
+}
+
+impl Reading {
+    /// That of kernels on `L` that take voxels `apart`, or do not.
+    pub(crate) const fn of<L: Lanes>(apart: bool) -> Self {
+        match apart {
+            _ if !L::IS_TUNED => Self::Numbers,
+            true => Self::Voxels,
+            false => Self::Planes,
+        }
+    }
 }
 
 /// One block; or several of which every voxel counts alike, and nothing but the logits is looked at again.
@@ -317,15 +329,16 @@ impl<'a> Source<'a> {
             return Block { counted, logits, truth, weights: Some(weights) };
         }
         let zeros = (counted < BLOCK).then_some(weights);
+        let is_plain = uniform && self.target.is_none() && self.voxels.problem().allowed <= BYTE_CLASSES;
         // A block that is read alone is never taken apart by a kernel.
-        let reading = if reading == Reading::Voxels { Reading::Planes } else { reading };
+        let reading = if is_plain && reading != Reading::Numbers { Reading::Planes } else { Reading::Numbers };
         let logits = match self.borrowed(span, 1, reading) {
             Some(borrowed) if zeros.is_none() => borrowed,
             _ => Logits::Real(self.logits.rows(lanes, logits, span, zeros)),
         };
         let (truth, weighted) = match &self.target {
             Some(planes) => (Truth::Dense(planes.rows(lanes, target, span, zeros)), true),
-            None if uniform && self.voxels.problem().allowed <= BYTE_CLASSES => {
+            None if is_plain => {
                 let first = self.first();
                 for (label, &channel) in labels.0.iter_mut().zip(&channels.0) {
                     *label = (channel + first) as u8;
@@ -379,11 +392,11 @@ impl<R: Real + Element> Kernel for FindNotFinite<'_, R> {
         let mut logits = vec![Row([R::ZERO; BLOCK]); classes];
         let mut found = NotFinite::default();
         for span in tile.spans() {
-            let block = source.block(lanes, &mut stage, &span, &mut FirstBad::default(), Reading::Planes);
+            let block = source.block(lanes, &mut stage, &span, &mut FirstBad::default(), Reading::Numbers);
             if block.counted == 0 {
                 continue;
             }
-            with_rows!(block.logits, R, rows => copy(lanes, rows, &mut logits));
+            copy(lanes, block.logits.numbers(), &mut logits);
             // What does not count was read as 0.
             for place in span.inside.clone() {
                 let voxel = span.voxel + place - span.inside.start;

@@ -80,14 +80,28 @@ pub(crate) enum Logits<'s, R> {
     Bf16(Rows<'s, bf16>),
 }
 
-/// Calls `$body` with `$rows` bound to the rows of whatever element type.
+impl<'s, R> Logits<'s, R> {
+    /// Those that were [read as numbers](super::Reading::Numbers).
+    #[inline(always)]
+    pub(crate) fn numbers(self) -> Rows<'s, R> {
+        let Self::Real(rows) = self else { unreachable!("numbers were asked for") };
+        rows
+    }
+}
+
+/// Whether kernels are compiled for halves: others have them as numbers.
+pub(crate) const fn widens_halves<L: Lanes>() -> bool {
+    L::IS_TUNED && L::R::WIDENS_HALVES
+}
+
+/// Calls `$body` with `$rows` bound to the rows of whatever element type kernels are compiled for on `$lanes`.
 macro_rules! with_rows {
-    ($logits:expr, $real:ty, $rows:ident => $body:expr) => {
+    ($logits:expr, $lanes:ident, $rows:ident => $body:expr) => {
         match $logits {
             crate::gather::Logits::Real($rows) => $body,
-            crate::gather::Logits::F16($rows) if <$real>::WIDENS_HALVES => $body,
-            crate::gather::Logits::Bf16($rows) if <$real>::WIDENS_HALVES => $body,
-            _ => unreachable!("halves are computed with in f32"),
+            crate::gather::Logits::F16($rows) if crate::gather::widens_halves::<$lanes>() => $body,
+            crate::gather::Logits::Bf16($rows) if crate::gather::widens_halves::<$lanes>() => $body,
+            _ => unreachable!("numbers were asked for"),
         }
     };
 }

@@ -357,7 +357,8 @@ impl Activate for Identity {
     }
 }
 
-/// Whether kernels are compiled that are nothing but faster than others: for f32, on levels that [are](Lanes::IS_TUNED).
+/// Whether kernels are compiled for a number of classes, or for several groups of sums: for f32, on levels that
+/// [are tuned](Lanes::IS_TUNED).
 pub(super) const fn is_tuned<L: Lanes>() -> bool {
     L::IS_TUNED && L::R::IS_TUNED
 }

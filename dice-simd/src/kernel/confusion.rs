@@ -94,11 +94,11 @@ where
             let mut spans = tile.spans();
             while let Some(run) = self.source.run(lanes, &mut spans, BLOCKS_TOGETHER) {
                 for i in 0..run.len() {
-                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad, Reading::Planes);
+                    let block = self.source.block_of(lanes, stage, &run, i, &mut bad, Reading::of::<L>(false));
                     if block.counted == 0 {
                         continue;
                     }
-                    with_rows!(block.logits, R, rows => greatest(lanes, rows, classes, &mut prediction));
+                    with_rows!(block.logits, L, rows => greatest(lanes, rows, classes, &mut prediction));
                     let Truth::Labels(labels) = block.truth else { unreachable!("a dense target was refused") };
                     let channels = labels.row(lanes, &mut channels);
                     // −1 is the background of one channel, or no voxel that counts.

@@ -43,6 +43,9 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
+        if !L::IS_TUNED {
+            unreachable!("the level has composed passes alone");
+        }
         let classes = self.source.classes();
         for_activation_and_classes!(
             self.cotangent.request().part(0).activation,
@@ -60,7 +63,7 @@ where
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
         let by_voxels = takes_voxels_apart::<L, A>(classes);
-        let reading = if by_voxels { Reading::Voxels } else { Reading::Planes };
+        let reading = Reading::of::<L>(by_voxels);
         let mut scratch = Lent::<Scratch<R>>::of_thread();
         let Scratch { stage, e, slopes, sink: out, .. } = &mut *scratch;
         self.source.fit(stage);
@@ -88,46 +91,56 @@ where
                         target.block(0).fill(lanes, lanes.splat(R::ZERO));
                         target.store(lanes, 0);
                     } else {
-                        with_rows!(block.logits, R, logits => {
-                            let e = &mut e[..];
-                            match block.truth {
-                                gather::Truth::Labels(Channels::Bytes(labels)) => {
-                                    next += labels.blocks.len() - 1;
-                                    let out = &mut *out;
-                                    // SAFETY: as above.
-                                    let target = unsafe { self.target_of(logits, out, &span, labels.blocks.len(), by_voxels) };
-                                    if A::COUPLED && target.is_interleaved() {
-                                        let user = PullBackLabels::<_, _, A, true> { slopes, target, activation: PhantomData };
-                                        lanes.call::<_, GROUP>(PlainBlocks::<_, _, A, _, CLASSES>::new(logits, labels, e, user));
-                                    } else {
-                                        let user = PullBackLabels::<_, _, A, false> { slopes, target, activation: PhantomData };
-                                        lanes.call::<_, GROUP>(PlainBlocks::<_, _, A, _, CLASSES>::new(logits, labels, e, user));
+                        let e = &mut e[..];
+                        match block.truth {
+                            gather::Truth::Labels(Channels::Bytes(labels)) => with_rows!(block.logits, L, logits => {
+                                next += labels.blocks.len() - 1;
+                                let out = &mut *out;
+                                // SAFETY: as above.
+                                let target = unsafe { self.target_of(logits, out, &span, labels.blocks.len(), by_voxels) };
+                                if L::TRANSPOSES && A::COUPLED && target.is_interleaved() {
+                                    let user = PullBackLabels::<_, _, A, true> { slopes, target, activation: PhantomData };
+                                    lanes.call::<_, GROUP>(PlainBlocks::<_, _, A, _, CLASSES>::new(logits, labels, e, user));
+                                } else {
+                                    let user = PullBackLabels::<_, _, A, false> { slopes, target, activation: PhantomData };
+                                    lanes.call::<_, GROUP>(PlainBlocks::<_, _, A, _, CLASSES>::new(logits, labels, e, user));
+                                }
+                            }),
+                            truth => {
+                                let (e, logits) = (&mut e[..classes], block.logits.numbers());
+                                // SAFETY: as above.
+                                let mut target = unsafe { self.target_of(logits, out, &span, 1, false) };
+                                A::activate::<L, _, GROUP, CLASSES>(lanes, logits, e, &mut r);
+                                let probabilities = Probabilities { e, r: &r };
+                                let to = &mut target.block(0);
+                                match truth {
+                                    gather::Truth::Labels(labels) => {
+                                        let channels = labels.row(lanes, &mut channels);
+                                        pull_back::<L, A, _, _, GROUP, false>(
+                                            lanes,
+                                            probabilities,
+                                            channels,
+                                            block.weights,
+                                            slopes,
+                                            to,
+                                            None,
+                                        );
+                                    }
+                                    gather::Truth::Dense(truth) => {
+                                        pull_back::<L, A, _, _, GROUP, false>(
+                                            lanes,
+                                            probabilities,
+                                            truth,
+                                            block.weights,
+                                            slopes,
+                                            to,
+                                            None,
+                                        );
                                     }
                                 }
-                                truth => {
-                                    let e = &mut e[..classes];
-                                    // SAFETY: as above.
-                                    let mut target = unsafe { self.target_of(logits, out, &span, 1, false) };
-                                    A::activate::<L, _, GROUP, CLASSES>(lanes, logits, e, &mut r);
-                                    let probabilities = Probabilities { e, r: &r };
-                                    let to = &mut target.block(0);
-                                    match truth {
-                                        gather::Truth::Labels(labels) => {
-                                            let channels = labels.row(lanes, &mut channels);
-                                            pull_back::<L, A, _, _, GROUP, false>(
-                                                lanes, probabilities, channels, block.weights, slopes, to, None,
-                                            );
-                                        }
-                                        gather::Truth::Dense(truth) => {
-                                            pull_back::<L, A, _, _, GROUP, false>(
-                                                lanes, probabilities, truth, block.weights, slopes, to, None,
-                                            );
-                                        }
-                                    }
-                                    target.store(lanes, 0);
-                                }
+                                target.store(lanes, 0);
                             }
-                        });
+                        }
                     }
                     next += 1;
                 }

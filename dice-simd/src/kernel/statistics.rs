@@ -39,6 +39,9 @@ where
 
     #[inline(always)]
     fn run<L: Lanes<R = R>, const GROUP: usize>(self, lanes: L) {
+        if !L::IS_TUNED {
+            unreachable!("the level has composed passes alone");
+        }
         let classes = self.source.classes();
         for_activation_and_classes!(self.request.part(0).activation, classes, self.claim::<L, GROUP>(lanes));
     }
@@ -52,7 +55,7 @@ where
     #[inline(always)]
     fn claim<L: Lanes<R = R>, const GROUP: usize, A: Activate, const CLASSES: usize>(self, lanes: L) {
         let classes = if CLASSES > 0 { CLASSES } else { self.source.classes() };
-        let reading = if takes_voxels_apart::<L, A>(classes) { Reading::Voxels } else { Reading::Planes };
+        let reading = Reading::of::<L>(takes_voxels_apart::<L, A>(classes));
         let mut scratch = Lent::<Scratch<R>>::of_thread();
         let Scratch { stage, e, sums, table, .. } = &mut *scratch;
         self.source.fit(stage);
@@ -81,7 +84,7 @@ where
                                 sums.counts.add_blocks(lanes, labels.blocks, self.source.first());
                             }
                             let room = &mut e[..];
-                            with_rows!(block.logits, R, logits => {
+                            with_rows!(block.logits, L, logits => {
                                 let user = AddLabels { sums: &mut sums.classes[..classes] };
                                 lanes.call::<_, GROUP>(PlainBlocks::<_, _, A, _, CLASSES>::new(logits, labels, room, user));
                             });
@@ -90,13 +93,13 @@ where
                             sums.counts.add_row(channels);
                             let sums = &mut sums.classes[..classes];
                             let e = &mut e[..classes];
-                            with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP, CLASSES>(lanes, rows, e, &mut r));
+                            A::activate::<L, _, GROUP, CLASSES>(lanes, block.logits.numbers(), e, &mut r);
                             add_labels::<L, R>(lanes, Probabilities { e, r: &r }, channels, sums, None);
                         }
                         (truth, weights) => {
                             let e = &mut e[..classes];
                             let weights = weights.expect("a block with a dense target has weights");
-                            with_rows!(block.logits, R, rows => A::activate::<L, _, GROUP, CLASSES>(lanes, rows, e, &mut r));
+                            A::activate::<L, _, GROUP, CLASSES>(lanes, block.logits.numbers(), e, &mut r);
                             let probabilities = Probabilities { e, r: &r };
                             match truth {
                                 gather::Truth::Labels(labels) => {
@@ -224,6 +227,7 @@ fn add_weighted<L: Lanes>(
     sums: &mut TileSums<L::R>,
     classes: usize,
 ) {
+    let zero = lanes.splat(L::R::ZERO);
     sums.weighted = true;
     let mut weighted = Row([L::R::ZERO; BLOCK]);
     for j in 0..VECTORS {
@@ -234,12 +238,12 @@ fn add_weighted<L: Lanes>(
     for (class, (e, sums)) in e.iter().zip(&mut sums.classes[..classes]).enumerate() {
         let (e_0, r) = (lanes.load(e.vector(0)), lanes.load(weighted.vector(0)));
         let mut prediction = lanes.mul(e_0, r);
-        let mut intersection = lanes.mul(e_0, truth.part(lanes, class, 0, r));
+        let mut intersection = truth.add_product(lanes, [class, 0], e_0, r, zero);
         let mut target = truth.part(lanes, class, 0, lanes.load(weights.vector(0)));
         for j in 1..VECTORS {
             let (e, r) = (lanes.load(e.vector(j)), lanes.load(weighted.vector(j)));
             prediction = lanes.fma(e, r, prediction);
-            intersection = lanes.fma(e, truth.part(lanes, class, j, r), intersection);
+            intersection = truth.add_product(lanes, [class, j], e, r, intersection);
             target = lanes.add(target, truth.part(lanes, class, j, lanes.load(weights.vector(j))));
         }
         sums.prediction.add(lanes, prediction);

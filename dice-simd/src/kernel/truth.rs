@@ -12,6 +12,9 @@ pub(super) trait Truth<R: Real>: Copy {
     /// x · g.
     fn part<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F;
 
+    /// Σ p g with one term more: e · r · g. Of labels it is left as it is where g is 0, whatever e is.
+    fn add_product<L: Lanes<R = R>>(self, lanes: L, at: [usize; 2], e: L::F, r: L::F, sum: L::F) -> L::F;
+
     /// x · g, and 0 where g is 0 whatever x is.
     fn selected<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F;
 
@@ -56,6 +59,11 @@ impl<R: Real, T: Labels> Truth<R> for T {
     }
 
     #[inline(always)]
+    fn add_product<L: Lanes<R = R>>(self, lanes: L, [class, vector]: [usize; 2], e: L::F, r: L::F, sum: L::F) -> L::F {
+        lanes.fma_where(self.are(lanes, class, vector), e, r, sum)
+    }
+
+    #[inline(always)]
     fn selected<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F {
         self.part(lanes, class, vector, x)
     }
@@ -76,6 +84,11 @@ impl<R: Real + Element> Truth<R> for Rows<'_, R> {
     #[inline(always)]
     fn part<L: Lanes<R = R>>(self, lanes: L, class: usize, vector: usize, x: L::F) -> L::F {
         lanes.mul(self.load(lanes, class, vector), x)
+    }
+
+    #[inline(always)]
+    fn add_product<L: Lanes<R = R>>(self, lanes: L, [class, vector]: [usize; 2], e: L::F, r: L::F, sum: L::F) -> L::F {
+        lanes.fma(e, self.part(lanes, class, vector, r), sum)
     }
 
     #[inline(always)]

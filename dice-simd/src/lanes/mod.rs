@@ -47,8 +47,9 @@ pub(crate) trait Lanes: Copy {
     /// Sixteen truth values.
     type M: Copy;
 
-    /// Whether kernels are compiled for the level that are nothing but faster than others, to the same bits: for a number of classes,
-    /// and for several groups of sums at once. A level without them is there to be compared with, or for old CPUs.
+    /// Whether kernels are compiled for the level that are nothing but faster than others, to the same bits: plain passes, those for
+    /// halves, for a number of classes, and for several groups of sums at once. A level without them is there to be compared with,
+    /// or for old CPUs.
     const IS_TUNED: bool = false;
 
     /// Runs a kernel as a function of its own, compiled for the instruction set: for what must not be repeated in every kernel

@@ -75,6 +75,9 @@ impl<R: Real> Fusion<R> {
     /// That of a part, if there is one: if its sums are those that are fused, or follow from them.
     pub(super) fn of(request: &Request, number: usize, part: &Part<'_, R>) -> Option<Self> {
         let overlap = Sums::NONE.with(Sum::Prediction).with(Sum::Intersection);
+        if part.sums.is_empty() {
+            return None;
+        }
         let mut beside = part.sums.without(overlap);
         if follows(&request.part(number), request.of_target(), true) {
             beside = beside.without(Sums::NONE.with(Sum::Difference));
@@ -349,7 +352,9 @@ impl<R: Real + Output, B: Beside, const CLASSES: usize> Kernel for PullBackFused
                             Taken::Nothing => {}
                             Taken::Squares => {
                                 let p = lanes.mul(e, lanes.load(r.vector(first + j)));
-                                u = lanes.fma(lanes.splat(by_p.squares), p, u);
+                                if by_p.squares != R::ZERO {
+                                    u = lanes.fma(lanes.splat(by_p.squares), p, u);
+                                }
                                 lanes.store(slopes[class].vector_mut(first + j), u);
                             }
                             Taken::CrossEntropy => {
@@ -376,16 +381,20 @@ impl<R: Real + Output, B: Beside, const CLASSES: usize> Kernel for PullBackFused
                         Taken::Squares => lanes.load(slopes[class].vector(j)),
                         _ => channels.slope(lanes, class, j, by_p.slope),
                     };
-                    // What is added is +0 where it is 0, so that no zero is negative.
-                    let of_log = match B::TAKEN {
-                        Taken::Nothing | Taken::Squares => zero,
-                        Taken::CrossEntropy => channels.part(lanes, class, j, lanes.splat(R::ZERO - by_logs.inside)),
+                    let by_p = lanes.sub(u, lanes.load(means.vector(j)));
+                    // What is taken from it is +0 where it is 0.
+                    let x = match B::TAKEN {
+                        Taken::Nothing | Taken::Squares => lanes.mul(p, by_p),
+                        Taken::CrossEntropy => {
+                            let inside = lanes.splat(R::ZERO - by_logs.inside);
+                            lanes.fma(p, by_p, channels.part(lanes, class, j, inside))
+                        }
                         Taken::Focal => {
                             let x = lanes.mul(lanes.load(kappa.vector(j)), lanes.splat(by_logs.inside));
-                            lanes.sub(zero, channels.part(lanes, class, j, x))
+                            lanes.fma(p, by_p, lanes.sub(zero, channels.part(lanes, class, j, x)))
                         }
                     };
-                    to.put(lanes, class, j, lanes.fma(p, lanes.sub(u, lanes.load(means.vector(j))), of_log));
+                    to.put(lanes, class, j, x);
                 }
             }
             target.store(lanes, block);

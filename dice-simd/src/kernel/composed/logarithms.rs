@@ -106,8 +106,8 @@ impl<R: Real> Kernel for Weigh<'_, R> {
                     if exponent != R::ZERO {
                         if weighing == Weighing::Slope {
                             let by_power = match activation {
-                                Activation::Softmax => lanes.mul(p, over_rest(lanes, log, q)),
-                                Activation::Sigmoid => lanes.mul(p, log),
+                                Activation::Softmax => of_probability(lanes, p, over_rest(lanes, log, q)),
+                                Activation::Sigmoid => of_probability(lanes, p, log),
                                 Activation::None => over_rest(lanes, log, q),
                             };
                             x = lanes.fma(by_power, lanes.splat(exponent), x);
@@ -120,6 +120,12 @@ impl<R: Real> Kernel for Weigh<'_, R> {
             }
         }
     }
+}
+
+/// p · x for an x made of −ln p: 0 where p is 0. (Where p is NaN x is, too, or what it is multiplied with.)
+#[inline(always)]
+pub(super) fn of_probability<L: Lanes>(lanes: L, p: L::F, x: L::F) -> L::F {
+    lanes.keep(lanes.gt(p, lanes.splat(L::R::ZERO)), lanes.mul(p, x))
 }
 
 /// (−ln p) / q for q = 1 − p: 1 where q is 0.
@@ -144,7 +150,7 @@ pub(super) fn focal_value<L: Lanes>(lanes: L, (_, power): (L::R, Power<L::R>), p
 pub(super) fn focal_slope<L: Lanes>(lanes: L, (gamma, power): (L::R, Power<L::R>), p: L::F, log: L::F) -> L::F {
     let one = lanes.splat(L::R::ONE);
     let q = lanes.sub(one, p);
-    let x = lanes.fma(lanes.mul(p, over_rest(lanes, log, q)), lanes.splat(gamma), one);
+    let x = lanes.fma(of_probability(lanes, p, over_rest(lanes, log, q)), lanes.splat(gamma), one);
     let [power] = power.of(lanes, [q]);
     lanes.mul(power, x)
 }
@@ -189,6 +195,7 @@ impl<R: Real + Element, T: Truth<R>> Kernel for AddCrossEntropy<'_, R, T> {
                 let weight = weights.map_or(one, |weights| lanes.load(weights.vector(j)));
                 let weight = truth.part(lanes, class, j, weight);
                 let (is_below, is_above) = (lanes.gt(one, weight), lanes.gt(weight, one));
+                // A weight that is NaN is neither, and reaches the sum by what it multiplies.
                 let unless_one = |x, otherwise| lanes.select(is_below, x, lanes.select(is_above, x, otherwise));
                 let factor = unless_one(one, lanes.load(sums.vector(j)));
                 product_of_class = lanes.mul(product_of_class, factor);
@@ -400,12 +407,12 @@ impl<R: Real, T: Truth<R>> Kernel for ByLogarithms<'_, R, T> {
                 let mut total = zero;
                 let e = lanes.load(e[class].vector(j));
                 if slope.inside != R::ZERO {
-                    let x = truth.selected(lanes, class, j, lanes.load(rows.inside[class].vector(j)));
-                    total = lanes.mul(x, lanes.splat(sign * slope.inside));
+                    let x = lanes.mul(lanes.load(rows.inside[class].vector(j)), lanes.splat(sign * slope.inside));
+                    total = truth.selected(lanes, class, j, x);
                 }
                 if slope.outside != R::ZERO {
-                    let x = truth.selected_rest(lanes, class, j, lanes.load(rows.outside[class].vector(j)));
-                    total = lanes.fma(x, lanes.splat(slope.outside), total);
+                    let x = lanes.mul(lanes.load(rows.outside[class].vector(j)), lanes.splat(slope.outside));
+                    total = lanes.add(total, truth.selected_rest(lanes, class, j, x));
                 }
                 if slope.everywhere != R::ZERO || slope.complement != R::ZERO {
                     let p = lanes.mul(e, lanes.load(r.vector(j)));

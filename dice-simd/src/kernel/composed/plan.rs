@@ -39,7 +39,7 @@ pub(super) struct Part<'s, R> {
 }
 
 impl<R: Real> Part<'_, R> {
-    /// Whether F⁺ is cross-entropy under a softmax, of which most is taken as [a product](super::sums::LaneProduct).
+    /// Whether F⁺ is cross-entropy under a softmax, of which most is taken as [a product](super::product::LaneProduct).
     pub(super) fn is_cross_entropy(&self) -> bool {
         self.activation == Activation::Softmax && self.sums.contains(Sum::LogInside) && !self.exponents.are_some()
     }

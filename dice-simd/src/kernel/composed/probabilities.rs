@@ -52,10 +52,10 @@ impl<R: Real, T: Truth<R>> Kernel for AddProbabilities<'_, R, T> {
                 add(total);
             }
             if sums.contains(Sum::Intersection) {
-                let part = |j: usize| truth.part(lanes, class, j, lanes.load(weighted.vector(j)));
-                let mut total = lanes.mul(lanes.load(e.vector(0)), part(0));
-                for j in 1..vectors::<L>() {
-                    total = lanes.fma(lanes.load(e.vector(j)), part(j), total);
+                let mut total = zero;
+                for j in 0..vectors::<L>() {
+                    let (e, r) = (lanes.load(e.vector(j)), lanes.load(weighted.vector(j)));
+                    total = truth.add_product(lanes, [class, j], e, r, total);
                 }
                 add(total);
             }

@@ -9,7 +9,7 @@ use crate::real::Real;
 /// Σ ln Z of voxels that count once each, lane by lane, as the logarithm of the product of their Z: a multiplication per voxel,
 /// and a logarithm every few blocks.
 ///
-/// A Z is the sum of the exponentials of a softmax, from 1 to the number of classes. The product begins with the least number, so
+/// A Z is the sum of the exponentials of a softmax, from 1 to the number of classes. The product begins with the least normal number, so
 /// that as many as can be are multiplied [before it is widened](blocks_between_widenings). It loses as much of the sum as each Z
 /// has lost to rounding.
 #[derive(Debug, Clone, Copy)]
@@ -36,14 +36,15 @@ impl<R: Real> LaneProduct<R> {
     /// Adds the logarithms to an f64 sum.
     #[inline(always)]
     pub(super) fn widen<L: Lanes<R = R>>(&mut self, lanes: L, sum: &mut LaneSum<R>) {
-        let greatest = 1.0 / R::MIN_POSITIVE.to_f64();
+        let raise = 1.0 / R::MIN_POSITIVE.to_f64();
+        let octaves = R::from_f64(R::OCTAVES_BELOW_ONE * std::f64::consts::LN_2);
         let product = self.get(lanes);
         // Brought to 1 and above where it can be: a logarithm far from 0 would hide small ones.
         let is_low = lanes.gt(lanes.splat(R::ONE), product);
-        let raised = lanes.mul(product, lanes.splat(R::from_f64(greatest)));
+        let raised = lanes.mul(product, lanes.splat(R::from_f64(raise)));
         let [logarithm] = ln(lanes, [lanes.select(is_low, raised, product)]);
         sum.add_widened(lanes, logarithm);
-        sum.add_widened(lanes, lanes.select(is_low, lanes.splat(R::ZERO), lanes.splat(R::from_f64(greatest.ln()))));
+        sum.add_widened(lanes, lanes.select(is_low, lanes.splat(R::ZERO), lanes.splat(octaves)));
         *self = Self::default();
     }
 }

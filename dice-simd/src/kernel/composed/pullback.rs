@@ -19,7 +19,7 @@ use super::slopes::ComposedSlopes;
 use super::through::ThroughActivation;
 use crate::block::{BLOCK, Row, VECTORS};
 use crate::element::Output;
-use crate::gather::{self, BLOCKS_TOGETHER, Channels, FirstBad, Logits, Reading, Rows};
+use crate::gather::{self, BLOCKS_TOGETHER, Channels, FirstBad, Reading, Rows};
 use crate::keep::{Keep, Lent};
 use crate::kernel::activate::is_tuned;
 use crate::kernel::pullback::PullbackPass;
@@ -68,7 +68,7 @@ where
                         target.store(lanes, 0);
                         continue;
                     }
-                    let Logits::Real(logits) = block.logits else { unreachable!("numbers were asked for") };
+                    let logits = block.logits.numbers();
                     let weights = block.weights;
                     if let gather::Truth::Labels(Channels::Bytes(labels)) = block.truth {
                         next += labels.blocks.len() - 1;
@@ -127,9 +127,11 @@ impl<R: Real + Output> ComposedSlopes<R> {
         rows: &mut PartRows<R>,
     ) {
         self.gradient.fill(Row([R::ZERO; BLOCK]));
+        self.is_first = true;
         let mut first_cost = 0;
         for (number, part) in numbers.parts(request, matches!(truth, Truth::Labels(_))).enumerate() {
-            self.add_part::<L, GROUP>(lanes, &part, [number, first_cost], logits, truth, rows);
+            let place = [number, first_cost];
+            self.add_part::<L, GROUP>(lanes, &part, place, logits, truth, rows);
             first_cost += part.costs.len();
         }
     }
@@ -169,7 +171,7 @@ impl<R: Real + Output> ComposedSlopes<R> {
         }
         let (by_p, by_logs) = (&self.by_p[of_part.clone()], &self.by_logs[of_part]);
         let Part { activation, sums, logs, exponents, costs } = *part;
-        let by_log = by_logs.iter().any(|slope| slope.is_some());
+        let by_log = self.takes_logs[number];
         // Slopes by the logarithms without an exponent need probabilities alone.
         let taken = if by_log && exponents.are_some() { logs } else { Logs::None };
         let both = match truth {
@@ -219,7 +221,18 @@ impl<R: Real + Output> ComposedSlopes<R> {
             None
         };
         let probabilities = rows.probabilities();
-        let gradient = &mut self.gradient[..];
-        apart::<_, _, GROUP>(lanes, ThroughActivation { activation, probabilities, by_p, by_log, depends, gradient });
+        let (gradient, is_first) = (&mut self.gradient[..], &mut self.is_first);
+        apart::<_, _, GROUP>(
+            lanes,
+            ThroughActivation {
+                activation,
+                probabilities,
+                by_p,
+                by_log,
+                depends,
+                gradient,
+                is_first: std::mem::take(is_first),
+            },
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! Labels under a sigmoid: of each voxel and class either −ln p or −ln(1 − p) counts, so that one walk over the logits takes both
 //! sums, or their slopes, to the bits of the kernels that take one after the other.
 
-use super::logarithms::{Exponents, LogSlope};
+use super::logarithms::{Exponents, LogSlope, of_probability};
 use crate::block::{Row, VECTORS};
 use crate::element::Element;
 use crate::gather::Rows;
@@ -140,7 +140,8 @@ impl<R: Real + Element, T: Labels> Kernel for BySigmoid<'_, R, T> {
                 for j in 0..GROUP {
                     let mut x = q[j];
                     if exponent != R::ZERO {
-                        x = lanes.mul(powers[j], lanes.fma(lanes.mul(p[j], log[j]), lanes.splat(exponent), x));
+                        x = lanes
+                            .mul(powers[j], lanes.fma(of_probability(lanes, p[j], log[j]), lanes.splat(exponent), x));
                     }
                     // Nothing flows where the loss does not depend on it, not even NaN.
                     let (mut of_class, mut of_others) = (zero, zero);
@@ -150,7 +151,10 @@ impl<R: Real + Element, T: Labels> Kernel for BySigmoid<'_, R, T> {
                     if outside != R::ZERO {
                         of_others = lanes.mul(x, lanes.splat(outside));
                     }
-                    lanes.store(to.vector_mut(first + j), lanes.select(is_class[j], of_class, of_others));
+                    // A sum, as the kernels have it that take one after the other: 0 and −0 is 0.
+                    let total = lanes.keep(is_class[j], of_class);
+                    let total = lanes.add(total, lanes.select(is_class[j], zero, of_others));
+                    lanes.store(to.vector_mut(first + j), total);
                 }
             }
         }

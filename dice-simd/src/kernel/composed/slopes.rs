@@ -1,6 +1,6 @@
 //! The slopes of a group by all that its loss depends on.
 
-use dice_core::{Activation, Cotangent, Sum};
+use dice_core::{Activation, Cotangent, Sum, Sums};
 
 use super::logarithms::LogSlope;
 use super::probabilities::ProbabilitySlope;
@@ -16,9 +16,14 @@ pub(super) struct ComposedSlopes<R> {
     pub(super) by_logs: Vec<LogSlope<R>>,
     /// ∂L/∂W of the true class times the cost, of part after part that has costs.
     pub(super) by_costs: Vec<R>,
+    /// Of each part, whether the loss depends on a logarithm in any group: then so it is taken in all of them, as where kernels are
+    /// [fused](super::fused).
+    pub(super) takes_logs: Vec<bool>,
     /// Whether the loss depends on the channel.
     pub(super) depends: Vec<bool>,
     pub(super) gradient: Vec<Row<R>>,
+    /// Whether no part has written the gradient of the block.
+    pub(super) is_first: bool,
     pub(super) u: Vec<Row<R>>,
     pub(super) q: Vec<Row<R>>,
 }
@@ -32,6 +37,12 @@ impl<R: Real> ComposedSlopes<R> {
         let by_p = ProbabilitySlope { slope, squares: R::ZERO, difference: R::ZERO };
         let zero = R::ZERO;
         let by_logs = LogSlope { inside: zero, outside: zero, everywhere: zero, complement: zero };
+        fit(&mut self.takes_logs, parts, false);
+        for (part, takes_logs) in self.takes_logs.iter_mut().enumerate() {
+            let mut columns = Sums::LOGS.iter().filter_map(|sum| cotangent.request().column(part, sum));
+            let width = cotangent.request().columns().max(1);
+            *takes_logs = columns.any(|column| cotangent.as_slice().chunks_exact(width).any(|row| row[column] != 0.0));
+        }
         fit(&mut self.by_p, parts * classes, by_p);
         fit(&mut self.by_logs, parts * classes, by_logs);
         fit(&mut self.by_costs, costs, zero);

@@ -19,7 +19,7 @@ use super::sums::ComposedSums;
 use super::target::AddTarget;
 use crate::block::{BLOCK, Row};
 use crate::element::Element;
-use crate::gather::{self, Channels, FirstBad, Logits, NotFinite, Reading, Rows};
+use crate::gather::{self, Channels, FirstBad, NotFinite, Reading, Rows};
 use crate::keep::{Keep, Lent};
 use crate::kernel::activate::is_tuned;
 use crate::kernel::sample::SampleTable;
@@ -69,7 +69,7 @@ where
                     if block.counted == 0 {
                         continue;
                     }
-                    let Logits::Real(logits) = block.logits else { unreachable!("numbers were asked for") };
+                    let logits = block.logits.numbers();
                     let weights = block.weights;
                     if let gather::Truth::Labels(Channels::Bytes(labels)) = block.truth {
                         next += labels.blocks.len() - 1;

@@ -29,6 +29,7 @@ impl<R: Real> ComposedSums<R> {
         self.of_products.clear();
         self.of_products.extend(of_products);
         fit(&mut self.products, self.of_products.len() * classes, LaneProduct::default());
+        self.products.fill(LaneProduct::default());
         self.valid = LaneSum::default();
         self.counts.clear(classes);
     }
