@@ -51,8 +51,8 @@
  * MEMORY. The library reads and writes only elements of the tensors, but the whole span between the first and the last
  * element of a tensor must be valid memory, and nobody may write to it during a call. The span of an output must not overlap
  * that of an input, but the gradient may take the place of the logits: see dice_pullback. No pointer of the caller's is kept
- * after a call returns. Each thread keeps what it works with for up to 100 classes, less than 1 MiB, or 3 MiB if some loss needs
- * more than the overlap: after a thread's first call of some shape, calls of the same shape allocate nothing.
+ * after a call returns. Each thread keeps what it works with for up to 100 classes, less than 1 MiB (1.25 MiB at the levels
+ * scalar and portable), or 3 MiB if some loss needs more than the overlap: after a thread's first call of some shape, calls of the same shape allocate nothing.
  */
 #ifndef DICE_H
 #define DICE_H

@@ -71,11 +71,11 @@ impl Logs {
 }
 
 impl<R: Real> PartRows<R> {
-    /// Makes room for `classes` classes.
-    pub(super) fn fit(&mut self, classes: usize, logs: bool, complements: bool) {
+    /// Makes room for `classes` classes, `spare` rows among it or not.
+    fn fit(&mut self, classes: usize, logs: bool, complements: bool, spare: bool) {
         self.ones = Row([R::ONE; BLOCK]);
         fit(&mut self.e, classes, Row::default());
-        fit(&mut self.spare, classes, Row::default());
+        fit(&mut self.spare, if spare { classes } else { 0 }, Row::default());
         fit(&mut self.inside, if logs { classes } else { 0 }, Row::default());
         fit(&mut self.outside, if complements { classes } else { 0 }, Row::default());
     }
@@ -251,12 +251,13 @@ fn of_probabilities<L: Lanes>(
     }
 }
 
-/// Makes room for the rows of every part of a request.
-pub(super) fn fit_rows<R: Real>(rows: &mut PartRows<R>, request: &Request, classes: usize, labels: bool) {
+/// Makes room for the rows of every part of a request, `spare` ones if kernels may be fused.
+pub(super) fn fit_rows<R: Real>(rows: &mut PartRows<R>, request: &Request, classes: usize, labels: bool, spare: bool) {
     let logs = || (0..request.parts()).map(|part| Logs::of(&request.part(part), labels));
     rows.fit(
         classes,
         logs().any(|logs| matches!(logs, Logs::Inside | Logs::Both)),
         logs().any(|logs| logs == Logs::Both),
+        spare,
     );
 }

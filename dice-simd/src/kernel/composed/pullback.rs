@@ -44,7 +44,7 @@ where
         sink.fit(out);
         slopes.fit(cotangent);
         numbers.fit(request);
-        fit_rows(rows, request, classes, labels);
+        fit_rows(rows, request, classes, labels, labels && is_tuned::<L>());
         // The gradient of several parts is added up block by block.
         let part = numbers.parts(request, labels).next().filter(|_| request.parts() == 1 && labels);
         let fusion = part.and_then(|part| Fusion::of(request, 0, &part));

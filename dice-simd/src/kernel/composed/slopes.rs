@@ -47,9 +47,9 @@ impl<R: Real> ComposedSlopes<R> {
         fit(&mut self.by_logs, parts * classes, by_logs);
         fit(&mut self.by_costs, costs, zero);
         fit(&mut self.depends, parts * classes, false);
-        for rows in [&mut self.gradient, &mut self.u, &mut self.q] {
-            fit(rows, classes, Row::default());
-        }
+        fit(&mut self.gradient, classes, Row::default());
+        fit(&mut self.u, classes, Row::default());
+        fit(&mut self.q, if self.takes_logs.contains(&true) { classes } else { 0 }, Row::default());
     }
 
     /// Makes them those of a row of the cotangent.

@@ -43,7 +43,7 @@ where
         let mut scratch = Lent::<ComposedScratch<R>>::of_thread();
         let ComposedScratch { stage, rows, numbers, fusions, sums, table, .. } = &mut *scratch;
         source.fit(stage);
-        fit_rows(rows, request, classes, labels);
+        fit_rows(rows, request, classes, labels, labels && is_tuned::<L>());
         numbers.fit(request);
         let of_target = request.of_target();
         fusions.clear();
