@@ -52,7 +52,8 @@
  * element of a tensor must be valid memory, and nobody may write to it during a call. The span of an output must not overlap
  * that of an input, but the gradient may take the place of the logits: see dice_pullback. No pointer of the caller's is kept
  * after a call returns. Each thread keeps what it works with for up to 100 classes, less than 1 MiB (1.25 MiB at the levels
- * scalar and portable), or 3 MiB if some loss needs more than the overlap: after a thread's first call of some shape, calls of the same shape allocate nothing.
+ * scalar and portable), or 3 MiB if some loss needs more than the overlap: after a thread's first call of some shape, calls of
+ * the same shape allocate nothing.
  */
 #ifndef DICE_H
 #define DICE_H
