@@ -45,9 +45,10 @@ where
         slopes.fit(cotangent);
         numbers.fit(request);
         fit_rows(rows, request, classes, labels, labels && is_tuned::<L>());
-        // The gradient of several parts is added up block by block.
+        // The gradient of several parts is added up block by block, and that of the overlap alone is a plain pass's.
         let part = numbers.parts(request, labels).next().filter(|_| request.parts() == 1 && labels);
-        let fusion = part.and_then(|part| Fusion::of(request, 0, &part));
+        let fusion =
+            part.and_then(|part| Fusion::of(request, 0, &part)).filter(|fusion| fusion.taken != Taken::Nothing);
         let mut channels = Row([0; BLOCK]);
         for tile in tiles.claims() {
             slopes.turn_to(cotangent, upstream, cotangent.row(tile.sample), labels);
@@ -74,9 +75,7 @@ where
                         next += labels.blocks.len() - 1;
                         // SAFETY: as above.
                         let mut target = unsafe { sink.blocks::<R, R>(out, &span, labels.blocks.len(), false) };
-                        if let (true, Some(fusion)) =
-                            (is_tuned::<L>(), fusion.filter(|fusion| fusion.taken != Taken::Nothing))
-                        {
+                        if let (true, Some(fusion)) = (is_tuned::<L>(), fusion) {
                             let (by_p, by_logs, rows) = (&slopes.by_p[..], &slopes.by_logs[..], &mut *rows);
                             fused!(
                                 [Squares, CrossEntropy, Focal],
