@@ -238,8 +238,14 @@ fn all_that_rayon_allocates_is_its_own(level: &Level) {
     let mut workspace = Workspace::default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let calls = rounds(200, 20);
+    // Each thread has its scratch after a call of its own; who claims in a shared one is chance.
+    pool.broadcast(|_| {
+        let mut gradient = vec![0.0_f32; 4 * voxels];
+        let mut gradient = ViewMut::channels_first(&mut gradient, &[1, 4, voxels]).unwrap();
+        level.engine().value_and_grad(&logits, &problem, &GeneralizedDice::default(), &mut gradient).unwrap();
+    });
     pool.install(|| {
-        // Each thread has its scratch after its first claim; rayon's queues grow for a while.
+        // rayon's queues grow for a while.
         let count = |what: &mut dyn FnMut()| {
             (0..calls).for_each(|_| what());
             let before = ALL.load(Ordering::Relaxed);

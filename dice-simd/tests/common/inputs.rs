@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 
 use dice_core::half::{bf16, f16};
-use dice_core::{Dense, Labels, LossHead, Problem, Target};
+use dice_core::{Dense, Error, Labels, LossHead, Problem, Target};
 use dice_simd::{Engine, Executor, Float};
 
 use super::{Placed, Random, Tensor, map_of};
@@ -342,30 +342,31 @@ impl<T: Number> Inputs<T> {
         }
     }
 
-    /// The words of the statistics, the values and the gradient in the element type `G`, to be compared bit for bit.
+    /// The words of the statistics, the values and the gradient in the element type `G`, to be compared bit for bit; or the errors
+    /// that they end with, and the gradient that is as it was.
     pub(crate) fn bits<G: Number<Arithmetic = T::Arithmetic>, X: Executor>(
         &self,
         engine: &Engine<X>,
         loss: &dyn LossHead,
     ) -> AnyBits {
         let (logits, problem) = (self.logits.view(), self.problem());
-        let statistics = engine.statistics(&logits, &problem, &loss.request()).unwrap();
+        let statistics = engine.statistics(&logits, &problem, &loss.request());
         let mut data = vec![G::of(-12_345.0); self.gradient.len];
         let mut view = self.gradient.view_mut(&mut data);
-        let evaluation = engine.value_and_grad(&logits, &problem, loss, &mut view).unwrap();
+        let evaluation = engine.value_and_grad(&logits, &problem, loss, &mut view);
         AnyBits {
-            words: statistics.as_limbs().to_vec(),
-            values: evaluation.values.iter().map(|x| x.to_bits()).collect(),
+            words: statistics.map(|found| found.as_limbs().to_vec()),
+            values: evaluation.map(|found| found.values.iter().map(|x| x.to_bits()).collect()),
             gradient: bits_of(&self.gradient.gather(&data)),
         }
     }
 }
 
 /// What must be the same everywhere, whatever the element types.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct AnyBits {
-    pub(crate) words: Vec<i64>,
-    pub(crate) values: Vec<u64>,
+    pub(crate) words: Result<Vec<i64>, Error>,
+    pub(crate) values: Result<Vec<u64>, Error>,
     /// See [`bits_of`].
     pub(crate) gradient: Vec<u64>,
 }
