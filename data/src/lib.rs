@@ -1,12 +1,16 @@
-//! A real brain for the examples, tests and benchmarks of `dice`: the MNI152 template, embedded.
+//! A real brain for the examples, tests and benchmarks of `dice`: the MNI152 template, embedded; and handwritten digits to train
+//! with.
 //!
 //! One T1-weighted image and one label map of four classes: an outside that fills four fifths of the volume, and three
 //! tissues of very different size. That is the setting which the generalised Dice loss was made for. Origin and licence of
-//! the two files stand in the package's README.md.
+//! the files stand in the package's README.md.
+
+mod digits;
 
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+pub use digits::Digits;
 pub use nifti::NiftiError;
 use nifti::{InMemNiftiObject, NiftiObject, NiftiVolume};
 

@@ -1,0 +1,64 @@
+//! The losses that are trained, by name. The study in training/study has more, these among them.
+
+use dice_simd::loss::{ClassWeighting, Compound, CrossEntropy, Focal, GeneralizedDice, SoftDice};
+
+/// A loss and its name.
+#[derive(Debug)]
+pub(crate) struct NamedLoss {
+    pub(crate) name: &'static str,
+    make: fn(&[f64]) -> Compound,
+}
+
+impl NamedLoss {
+    /// The loss for training data whose classes have these volumes.
+    pub(crate) fn make(&self, volumes: &[f64]) -> Compound {
+        (self.make)(volumes)
+    }
+}
+
+/// Those that a run without other wishes trains.
+pub(crate) const IN_TABLE: [&str; 7] =
+    ["default", "batch_pooled", "per_sample", "monai_gdl", "dice", "dice_ce", "cross_entropy"];
+
+/// Those of a quick run: the question, this library's default, and what a reader is told to take.
+pub(crate) const QUICK: [&str; 3] = ["batch_pooled", "default", "dice_ce"];
+
+pub(crate) const LOSSES: [NamedLoss; 14] = [
+    // This library's generalised Dice.
+    NamedLoss { name: "default", make: |_| GeneralizedDice::default().into() },
+    // The question that this library starts from, and the answer to it.
+    NamedLoss { name: "batch_pooled", make: |_| GeneralizedDice::batch_pooled().into() },
+    NamedLoss { name: "per_sample", make: |_| GeneralizedDice::per_sample().into() },
+    NamedLoss { name: "monai_gdl", make: |_| GeneralizedDice::monai_gdl().into() },
+    NamedLoss { name: "dice", make: |_| SoftDice::default().into() },
+    NamedLoss { name: "dice_ce", make: |_| SoftDice::default() + CrossEntropy::default() },
+    NamedLoss { name: "cross_entropy", make: |_| CrossEntropy::default().into() },
+    // Beyond the table.
+    NamedLoss { name: "gdl_square", make: |_| gdl(ClassWeighting::InverseSquare).into() },
+    NamedLoss { name: "gdl_inverse", make: |_| gdl(ClassWeighting::Inverse).into() },
+    NamedLoss { name: "gdl_uniform", make: |_| gdl(ClassWeighting::Uniform).into() },
+    NamedLoss { name: "gdl_square_volumes", make: |volumes| gdl(from_volumes(volumes, 2)).into() },
+    NamedLoss { name: "gdl_inverse_volumes", make: |volumes| gdl(from_volumes(volumes, 1)).into() },
+    NamedLoss { name: "gdl_inverse_ce", make: |_| gdl(ClassWeighting::Inverse) + CrossEntropy::default() },
+    NamedLoss { name: "dice_focal", make: |_| SoftDice::default() + Focal::default() },
+];
+
+fn gdl(weighting: ClassWeighting) -> GeneralizedDice {
+    GeneralizedDice { weighting, ..GeneralizedDice::default() }
+}
+
+/// Weights that are the same for every patch.
+fn from_volumes(volumes: &[f64], power: i32) -> ClassWeighting {
+    ClassWeighting::Fixed(volumes.iter().map(|volume| volume.powi(-power)).collect())
+}
+
+/// The loss of a name.
+///
+/// # Errors
+/// A sentence that lists the names there are.
+pub(crate) fn find(name: &str) -> Result<&'static NamedLoss, String> {
+    LOSSES.iter().find(|loss| loss.name == name).ok_or_else(|| {
+        let known: Vec<_> = LOSSES.iter().map(|loss| loss.name).collect();
+        format!("there is no loss {name}; there are {}", known.join(", "))
+    })
+}

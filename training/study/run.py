@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Trains the networks of the study: training/study/run.py PLAN... [--jobs N] [--library FILE]
+
+    pip install torch numpy
+    cargo build --release -p dice-ffi
+    training/study/run.py brain_losses digits_losses
+
+A plan is a list of runs: task × loss × normalisation × batch × learning rate × seed. Each run that is not yet in
+training/study/results/PLAN.jsonl is trained, on one thread, and adds a line: what it is, the mean Dice of each class on held-out
+data at the end and along the way, and the gradients of the first steps. A plan that was stopped goes on where it was.
+"""
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = Path(__file__).resolve().parent / "results"
+STEPS = {"digits": 1200, "brain": 1000}
+NORM = {"digits": "batch", "brain": "instance"}
+FIRST_STEPS = 40
+
+# What a reader would take, and what the question is about.
+MAIN = "dice_ce cross_entropy dice gdl_inverse gdl_square monai_gdl batch_pooled per_sample gdl_inverse_ce gdl_inverse_volumes"
+MAIN = MAIN.split()
+
+
+def runs(task, losses, norms=None, batches=None, rates=(1e-3,), seeds=range(1, 6)):
+    norms = norms or (NORM[task], "none")
+    batches = batches or ({"digits": 16, "brain": 2}[task],)
+    # Seed by seed, so that a plan that is stopped has something of each.
+    for seed, rate, batch, norm, loss in product(seeds, rates, batches, norms, losses):
+        yield dict(task=task, loss=loss, norm=norm, batch=batch, rate=rate, seed=seed, steps=STEPS[task])
+
+
+def plans():
+    from losses import LOSSES
+
+    others = [name for name in LOSSES if name not in MAIN]
+    return {
+        "brain_main": runs("brain", MAIN),
+        "digits_main": runs("digits", MAIN),
+        "brain_others": runs("brain", others),
+        "digits_others": runs("digits", others),
+        "brain_batches": runs("brain", MAIN, norms=("instance",), batches=(1, 16)),
+        "digits_batches": runs("digits", MAIN, norms=("instance",), batches=(1, 2)),
+        "brain_rates": runs("brain", MAIN, norms=("instance",), rates=(3e-4, 3e-3)),
+    }
+
+
+def key(run):
+    return tuple(run[name] for name in ["task", "loss", "norm", "batch", "rate", "seed", "steps"])
+
+
+def score(network, task, part):
+    """Dice of each class over all held-out voxels."""
+    import torch
+
+    classes = len(task.classes)
+    both, either = torch.zeros(classes), torch.zeros(classes)
+    network.eval()
+    with torch.no_grad():
+        for images, labels in task.held_out(part):
+            found = network(images).argmax(1)
+            for k in range(classes):
+                both[k] += ((found == k) & (labels == k)).sum()
+                either[k] += (found == k).sum() + (labels == k).sum()
+    network.train()
+    return [round(float(dice), 5) for dice in 2 * both / either.clamp(min=1)]
+
+
+def train(run):
+    import numpy as np
+    import torch
+    from losses import make
+    from network import UNet
+    from tasks import TASKS
+
+    task = TASKS[run["task"]]()
+    loss = make(run["loss"], task.volumes)
+    torch.manual_seed(run["seed"])
+    network = UNet(task.axes, len(task.classes), run["norm"])
+    optimiser = torch.optim.Adam(network.parameters(), lr=run["rate"])
+    random = np.random.default_rng(1000 + run["seed"])
+    curve, first, started = [], [], time.perf_counter()
+    for step in range(run["steps"]):
+        if step % (run["steps"] // 10) == 0:
+            curve.append([step, score(network, task, "some")])
+        images, labels = task.batch(random, run["batch"])
+        logits = network(images)
+        logits.retain_grad()
+        value = loss(logits, labels)
+        optimiser.zero_grad()
+        value.backward()
+        if step < FIRST_STEPS:
+            of_network = max(float(p.grad.abs().max()) for p in network.parameters())
+            first.append([value.item(), float(logits.grad.abs().max()), of_network])
+        optimiser.step()
+    seconds = time.perf_counter() - started
+    dice = score(network, task, "all")
+    return run | dict(dice=dice, curve=curve, first=first, last=value.item(), seconds=round(seconds, 1))
+
+
+def start(library):
+    import libdice
+    import torch
+
+    torch.set_num_threads(1)
+    libdice.load(library, 1)
+
+
+def main():
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("plans", nargs="+", choices=plans(), metavar="PLAN", help=", ".join(plans()))
+    arguments.add_argument("--jobs", type=int, default=2, help="runs at once")
+    arguments.add_argument("--seeds", type=int, default=5, help="how many")
+    arguments.add_argument("--library", default=ROOT / "target/release/libdice.so")
+    options = arguments.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    for plan in options.plans:
+        file = RESULTS / f"{plan}.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        known = {key(json.loads(line)) for line in lines}
+        wanted = [run for run in plans()[plan] if key(run) not in known and run["seed"] <= options.seeds]
+        print(f"{plan}: {len(known)} known, {len(wanted)} to train", flush=True)
+        started = time.monotonic()
+        with ProcessPoolExecutor(options.jobs, initializer=start, initargs=(options.library,)) as pool:
+            for done, run in enumerate(pool.map(train, wanted), 1):
+                with file.open("a") as out:
+                    out.write(json.dumps(run) + "\n")
+                left = (time.monotonic() - started) / done * (len(wanted) - done) / 60
+                dice = " ".join(f"{dice:.3f}" for dice in run["dice"])
+                what = f"{run['loss']:20} {run['norm']:8} batch {run['batch']:2} rate {run['rate']:g} seed {run['seed']}"
+                print(f"{what}: {dice} ({run['seconds']:.0f} s; {left:.0f} minutes left)", flush=True)
+
+
+if __name__ == "__main__":
+    main()
