@@ -20,13 +20,23 @@ where
 
 /// A view of a tensor of the type `T`, whatever its strides.
 pub(crate) fn view<T: Element + Pod>(tensor: &FlexTensor) -> Result<View<'_, T>, dice_simd::Error> {
-    view_as::<T, T>(tensor)
+    let layout = tensor.layout();
+    View::strided(tensor.storage(), layout.shape().as_slice(), layout.strides(), layout.start_offset())
 }
 
-/// A view of a tensor of the type `T` as numbers of another type of as many bytes.
-pub(crate) fn view_as<T: Element + Pod, U: Pod>(tensor: &FlexTensor) -> Result<View<'_, U>, dice_simd::Error> {
-    let (layout, numbers) = (tensor.layout(), bytemuck::cast_slice(tensor.storage::<T>()));
-    View::strided(numbers, layout.shape().as_slice(), layout.strides(), layout.start_offset())
+/// A view of a map of the type `T`, as numbers of another type of as many bytes, beside logits of so many axes: a map that has one
+/// less gets an axis for its only channel.
+pub(crate) fn map<T: Element + Pod, U: Pod>(
+    tensor: &FlexTensor,
+    axes: usize,
+) -> Result<View<'_, U>, dice_simd::Error> {
+    let layout = tensor.layout();
+    let (mut shape, mut strides) = (layout.shape().to_vec(), layout.strides().to_vec());
+    if shape.len() + 1 == axes && !shape.is_empty() {
+        shape.insert(1, 1);
+        strides.insert(1, 0);
+    }
+    View::strided(bytemuck::cast_slice(tensor.storage::<T>()), &shape, &strides, layout.start_offset())
 }
 
 /// Evaluates an expression with a view of a tensor of whatever floating-point type it has.

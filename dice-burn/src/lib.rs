@@ -77,13 +77,13 @@ pub fn loss<const D: usize>(logits: Tensor<D>, problem: &Problem, loss: &impl Lo
 /// # Errors
 /// As [`loss`].
 pub fn confusion<const D: usize>(logits: Tensor<D>, problem: &Problem) -> Result<Confusion, Error> {
-    let (logits, problem) = (to_host(logits), problem.view()?);
+    let (logits, problem) = (to_host(logits), problem.view(D)?);
     Ok(with_floats!(&logits, "logits", |view| Engine::new().confusion(&view, &problem)?))
 }
 
 /// The values, and what the backward pass needs beside the logits and the problem.
 fn forward(logits: &FlexTensor, problem: &Problem, loss: &impl LossHead) -> Result<(FlexTensor, Cotangent), Error> {
-    let problem = problem.view()?;
+    let problem = problem.view(logits.layout().num_dims())?;
     let evaluation = with_floats!(logits, "logits", |view| Engine::new().value(&view, &problem, loss)?);
     let values = match logits.dtype() {
         DType::F64 => TensorData::from(&*evaluation.values),
@@ -130,7 +130,7 @@ impl Backward<Flex, 1> for Pullback {
 
 /// The gradient by the logits, compact and of their type.
 fn gradient(logits: &FlexTensor, problem: &Problem, cotangent: &Cotangent, upstream: &[f64]) -> Result<FlexTensor, Error> {
-    let problem = dice_simd::Problem { labels_checked: true, ..problem.view()? };
+    let problem = dice_simd::Problem { labels_checked: true, ..problem.view(logits.layout().num_dims())? };
     with_floats!(logits, "logits", |view| {
         let shape = view.layout().dims();
         let mut gradient = zeros_like(&view);

@@ -6,7 +6,7 @@ use dice_simd::half::{bf16, f16};
 use dice_simd::{Dense, Labels, View};
 
 use crate::Error;
-use crate::host::{to_host, view, view_as, with_floats};
+use crate::host::{map, to_host, view, with_floats};
 
 /// What the logits are compared with, and which voxels count: [`dice_simd::Problem`] in tensors.
 ///
@@ -76,19 +76,19 @@ impl Problem {
         Self { sample_weights: Some(weights), ..self }
     }
 
-    /// As the passes take it.
-    pub(crate) fn view(&self) -> Result<dice_simd::Problem<'_>, Error> {
+    /// As the passes take it beside logits of so many axes.
+    pub(crate) fn view(&self, axes: usize) -> Result<dice_simd::Problem<'_>, Error> {
         let voxel_weights = self.voxel_weights.as_ref().map(|weights| match weights.dtype() {
-            DType::F32 => Ok(view::<f32>(weights)?),
+            DType::F32 => Ok(map::<f32, f32>(weights, axes)?),
             found => Err(Error::ElementType { what: "voxel weights", found }),
         });
         Ok(dice_simd::Problem {
             ignore_index: self.ignore_index,
-            mask: self.mask.as_ref().map(|mask| bytes(mask, "a mask")).transpose()?,
+            mask: self.mask.as_ref().map(|mask| bytes(mask, "a mask", axes)).transpose()?,
             voxel_weights: voxel_weights.transpose()?,
             sample_weights: self.sample_weights.as_deref(),
             ..dice_simd::Problem::new(match &self.target {
-                Target::Labels(labels) => dice_simd::Target::Labels(self::labels(labels)?),
+                Target::Labels(labels) => dice_simd::Target::Labels(self::labels(labels, axes)?),
                 Target::Dense(dense) => dice_simd::Target::Dense(self::dense(dense)?),
             })
         })
@@ -96,31 +96,31 @@ impl Problem {
 }
 
 /// Labels of any type; unsigned ones as signed ones of as many bits: beyond these no label is a class.
-fn labels(tensor: &FlexTensor) -> Result<Labels<'_>, Error> {
+fn labels(tensor: &FlexTensor, axes: usize) -> Result<Labels<'_>, Error> {
     Ok(match tensor.dtype() {
-        DType::U8 => view::<u8>(tensor)?.into(),
-        DType::I8 => view::<i8>(tensor)?.into(),
-        DType::U16 => view::<u16>(tensor)?.into(),
-        DType::I16 => view::<i16>(tensor)?.into(),
-        DType::U32 => view_as::<u32, i32>(tensor)?.into(),
-        DType::I32 => view::<i32>(tensor)?.into(),
-        DType::U64 => view_as::<u64, i64>(tensor)?.into(),
-        DType::I64 => view::<i64>(tensor)?.into(),
-        _ => bytes(tensor, "a label")?.into(),
+        DType::U8 => map::<u8, u8>(tensor, axes)?.into(),
+        DType::I8 => map::<i8, i8>(tensor, axes)?.into(),
+        DType::U16 => map::<u16, u16>(tensor, axes)?.into(),
+        DType::I16 => map::<i16, i16>(tensor, axes)?.into(),
+        DType::U32 => map::<u32, i32>(tensor, axes)?.into(),
+        DType::I32 => map::<i32, i32>(tensor, axes)?.into(),
+        DType::U64 => map::<u64, i64>(tensor, axes)?.into(),
+        DType::I64 => map::<i64, i64>(tensor, axes)?.into(),
+        _ => bytes(tensor, "a label", axes)?.into(),
     })
 }
 
 fn dense(tensor: &FlexTensor) -> Result<Dense<'_>, Error> {
     if let DType::Bool(_) = tensor.dtype() {
-        return Ok(bytes(tensor, "a target")?.into());
+        return Ok(bytes(tensor, "a target", tensor.layout().num_dims())?.into());
     }
     Ok(with_floats!(tensor, "a target", |view| view.into()))
 }
 
 /// A tensor of bool, as the bytes that it is.
-fn bytes<'a>(tensor: &'a FlexTensor, what: &'static str) -> Result<View<'a, u8>, Error> {
+fn bytes<'a>(tensor: &'a FlexTensor, what: &'static str, axes: usize) -> Result<View<'a, u8>, Error> {
     match tensor.dtype() {
-        DType::Bool(BoolStore::Native | BoolStore::U8) => Ok(view::<u8>(tensor)?),
+        DType::Bool(BoolStore::Native | BoolStore::U8) => Ok(map::<u8, u8>(tensor, axes)?),
         found => Err(Error::ElementType { what, found }),
     }
 }

@@ -47,10 +47,6 @@ fn ours() -> impl LossHead {
     SoftDice::default() + 0.5 * CrossEntropy::default()
 }
 
-fn ones(dtype: FloatDType) -> Tensor<5> {
-    Tensor::<5>::ones([2, 1, 3, 5, 7], &tracking()).cast(dtype)
-}
-
 /// The greatest difference.
 fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f64 {
     let host = |x: Tensor<D>| x.without_autodiff().cast(FloatDType::F64);
@@ -65,8 +61,8 @@ fn gradient(value: &Tensor<1>, of: &Tensor<5>) -> Tensor<5> {
 fn value_and_gradient_are_those_of_burn() {
     for device in [tracking(), tracking().gradient_checkpointing()] {
         let (z, y) = (logits(FloatDType::F64, &device), labels(&device));
-        let theirs =
-            textbook(z.clone(), one_hot(&y).cast(FloatDType::F64), ones(FloatDType::F64).to_device(&device)) * 3.0;
+        let ones = Tensor::<5>::ones([2, 1, 3, 5, 7], &device).cast(FloatDType::F64);
+        let theirs = textbook(z.clone(), one_hot(&y).cast(FloatDType::F64), ones) * 3.0;
         // A factor beyond the loss: the gradient from above is not 1.
         let value = loss(z.clone(), &Problem::labels(y), &ours()).unwrap() * 3.0;
         assert_eq!((value.dims(), value.dtype()), ([1], DType::F64));
@@ -117,8 +113,8 @@ fn any_strides() {
     let value = loss(z.clone().flip([3]).flip([3]), &Problem::labels(y.clone().flip([2]).flip([2])), &ours()).unwrap();
     assert_eq!(distance(value, wanted), 0.0);
 
-    let one = z.clone().narrow(0, 0, 1).expand(SHAPE);
-    let both = [one.clone(), one.mul_scalar(1.0)].map(|z| loss(z, &Problem::labels(y.clone()), &ours()).unwrap());
+    let one = || z.clone().narrow(0, 0, 1).expand(SHAPE);
+    let both = [one(), one().mul_scalar(1.0)].map(|z| loss(z, &Problem::labels(y.clone()), &ours()).unwrap());
     assert_eq!(distance(both[0].clone(), both[1].clone()), 0.0);
     assert_eq!(distance(gradient(&both[0], &z), gradient(&both[1], &z)), 0.0);
 }
@@ -199,7 +195,7 @@ fn what_is_not_tracked_has_a_value() {
     let value = loss(plain.clone(), &Problem::labels(y.clone()), &ours()).unwrap();
     assert!(!value.device().is_autodiff());
     let constant = loss(plain.to_device(&tracking()).autodiff(), &Problem::labels(y), &ours()).unwrap();
-    assert!(!constant.is_require_grad());
+    assert!(!constant.is_tracked());
     assert_eq!(distance(value, constant), 0.0);
 }
 
@@ -212,7 +208,7 @@ fn what_is_refused() {
     let wrong = refused(Problem::labels(y.clone().mul_scalar(0).add_scalar(9)));
     assert!(matches!(wrong, Error::Loss(dice_core::Error::LabelOutOfRange { label: 9, index: 0, .. })), "{wrong}");
     let narrow = refused(Problem::labels(y.clone().narrow(3, 0, 6)));
-    assert!(narrow.to_string().contains("[2, 3, 5, 6]"), "{narrow}");
+    assert!(narrow.to_string().contains("[2, 1, 3, 5, 6]"), "{narrow}");
     let weights = refused(Problem::labels(y.clone()).weighted(y.float().cast(FloatDType::F64)));
     assert_eq!(weights, Error::ElementType { what: "voxel weights", found: DType::F64 });
 }

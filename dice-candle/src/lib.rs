@@ -42,7 +42,7 @@ use storage::with_floats;
 /// the passes.
 pub fn loss(logits: &Tensor, problem: &Problem, loss: &impl LossHead) -> Result<Tensor> {
     let on_cpu = logits.to_device(&Device::Cpu)?;
-    let evaluation = problem.with(|problem| {
+    let evaluation = problem.with(logits.rank(), |problem| {
         let (storage, layout) = on_cpu.storage_and_layout();
         with_floats!(&storage, layout, |view| Engine::new().value(&view, &problem, loss).map_err(Error::wrap))
     })?;
@@ -60,7 +60,7 @@ pub fn loss(logits: &Tensor, problem: &Problem, loss: &impl LossHead) -> Result<
 /// As [`loss`].
 pub fn confusion(logits: &Tensor, problem: &Problem) -> Result<Confusion> {
     let logits = logits.to_device(&Device::Cpu)?;
-    problem.with(|problem| {
+    problem.with(logits.rank(), |problem| {
         let (storage, layout) = logits.storage_and_layout();
         with_floats!(&storage, layout, |view| Engine::new().confusion(&view, &problem).map_err(Error::wrap))
     })
@@ -88,7 +88,7 @@ impl CustomOp1 for Operation {
 
     fn bwd(&self, logits: &Tensor, _: &Tensor, upstream: &Tensor) -> Result<Option<Tensor>> {
         let upstream = upstream.to_dtype(DType::F64)?.to_vec1()?;
-        let gradient = self.problem.with(|problem| {
+        let gradient = self.problem.with(logits.rank(), |problem| {
             // The forward pass has looked at everything.
             let problem = dice_simd::Problem { labels_checked: true, ..problem };
             let (storage, layout) = logits.storage_and_layout();

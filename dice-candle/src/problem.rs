@@ -4,7 +4,7 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, Device, Layout, Result, Tensor};
 use dice_simd::{Dense, Labels, Target, View};
 
-use crate::storage::{on_cpu, unsupported, view};
+use crate::storage::{map, on_cpu, unsupported, view};
 
 /// What the logits are compared with, and which voxels count: [`dice_simd::Problem`] in tensors, which are shared, not copied.
 /// Tensors of other devices are moved to the CPU at each call: move them once.
@@ -58,8 +58,8 @@ impl Problem {
         Self { sample_weights: Some(weights), ..self }
     }
 
-    /// Calls `work` with the problem as the passes take it.
-    pub(crate) fn with<R>(&self, work: impl FnOnce(dice_simd::Problem<'_>) -> Result<R>) -> Result<R> {
+    /// Calls `work` with the problem as the passes take it beside logits of so many axes.
+    pub(crate) fn with<R>(&self, axes: usize, work: impl FnOnce(dice_simd::Problem<'_>) -> Result<R>) -> Result<R> {
         let on_cpu = |tensor: &Option<Tensor>| tensor.as_ref().map(|t| t.to_device(&Device::Cpu)).transpose();
         let target = self.target.to_device(&Device::Cpu)?;
         let (mask, weights) = (on_cpu(&self.mask)?, on_cpu(&self.voxel_weights)?);
@@ -68,25 +68,25 @@ impl Problem {
             (mask.as_ref().map(Tensor::storage_and_layout), weights.as_ref().map(Tensor::storage_and_layout));
         work(dice_simd::Problem {
             ignore_index: self.ignore_index,
-            mask: mask.as_ref().map(|(storage, layout)| bytes(self::on_cpu(storage)?, layout)).transpose()?,
-            voxel_weights: weights.as_ref().map(|(storage, layout)| floats(self::on_cpu(storage)?, layout)).transpose()?,
+            mask: mask.as_ref().map(|(storage, layout)| bytes(self::on_cpu(storage)?, layout, axes)).transpose()?,
+            voxel_weights: weights.as_ref().map(|(storage, layout)| floats(self::on_cpu(storage)?, layout, axes)).transpose()?,
             sample_weights: self.sample_weights.as_deref(),
             ..dice_simd::Problem::new(if self.is_dense {
                 Target::Dense(dense(self::on_cpu(&storage)?, layout)?)
             } else {
-                Target::Labels(labels(self::on_cpu(&storage)?, layout)?)
+                Target::Labels(labels(self::on_cpu(&storage)?, layout, axes)?)
             })
         })
     }
 }
 
-fn labels<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Labels<'a>> {
+fn labels<'a>(storage: &'a CpuStorage, layout: &Layout, axes: usize) -> Result<Labels<'a>> {
     Ok(match storage {
-        CpuStorage::U8(numbers) => view(numbers, layout)?.into(),
-        CpuStorage::I16(numbers) => view(numbers, layout)?.into(),
-        CpuStorage::U32(numbers) => view::<i32>(bytemuck::cast_slice(numbers), layout)?.into(),
-        CpuStorage::I32(numbers) => view(numbers, layout)?.into(),
-        CpuStorage::I64(numbers) => view(numbers, layout)?.into(),
+        CpuStorage::U8(numbers) => map(numbers, layout, axes)?.into(),
+        CpuStorage::I16(numbers) => map(numbers, layout, axes)?.into(),
+        CpuStorage::U32(numbers) => map::<i32>(bytemuck::cast_slice(numbers), layout, axes)?.into(),
+        CpuStorage::I32(numbers) => map(numbers, layout, axes)?.into(),
+        CpuStorage::I64(numbers) => map(numbers, layout, axes)?.into(),
         other => return unsupported(other.dtype(), "labels of dice"),
     })
 }
@@ -102,16 +102,16 @@ fn dense<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<Dense<'a>> {
     }
 }
 
-fn bytes<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<View<'a, u8>> {
+fn bytes<'a>(storage: &'a CpuStorage, layout: &Layout, axes: usize) -> Result<View<'a, u8>> {
     match storage {
-        CpuStorage::U8(numbers) => view(numbers, layout),
+        CpuStorage::U8(numbers) => map(numbers, layout, axes),
         other => unsupported(other.dtype(), "a mask of dice"),
     }
 }
 
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<View<'a, f32>> {
+fn floats<'a>(storage: &'a CpuStorage, layout: &Layout, axes: usize) -> Result<View<'a, f32>> {
     match storage {
-        CpuStorage::F32(numbers) => view(numbers, layout),
+        CpuStorage::F32(numbers) => map(numbers, layout, axes),
         other => unsupported(other.dtype(), "voxel weights of dice"),
     }
 }

@@ -10,6 +10,16 @@ pub(crate) fn view<'a, T>(numbers: &'a [T], layout: &Layout) -> Result<View<'a, 
     View::strided(numbers, layout.dims(), &strides, layout.start_offset()).map_err(Error::wrap)
 }
 
+/// A view of a map beside logits of so many axes: one that has one less gets an axis for its only channel.
+pub(crate) fn map<'a, T>(numbers: &'a [T], layout: &Layout, axes: usize) -> Result<View<'a, T>> {
+    let (mut shape, mut strides) = (layout.dims().to_vec(), layout.stride().to_vec());
+    if shape.len() + 1 == axes && !shape.is_empty() {
+        shape.insert(1, 1);
+        strides.insert(1, 0);
+    }
+    view(numbers, &Layout::new(shape.into(), strides, layout.start_offset()))
+}
+
 /// What a tensor on the CPU holds.
 pub(crate) fn on_cpu(storage: &Storage) -> Result<&CpuStorage> {
     match storage {
