@@ -9,8 +9,8 @@ mod digits;
 
 use std::io::Read;
 
-use flate2::read::GzDecoder;
 pub use digits::Digits;
+use flate2::read::GzDecoder;
 pub use nifti::NiftiError;
 use nifti::{InMemNiftiObject, NiftiObject, NiftiVolume};
 

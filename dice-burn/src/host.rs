@@ -26,10 +26,7 @@ pub(crate) fn view<T: Element + Pod>(tensor: &FlexTensor) -> Result<View<'_, T>,
 
 /// A view of a map of the type `T`, as numbers of another type of as many bytes, beside logits of so many axes: a map that has one
 /// less gets an axis for its only channel.
-pub(crate) fn map<T: Element + Pod, U: Pod>(
-    tensor: &FlexTensor,
-    axes: usize,
-) -> Result<View<'_, U>, dice_simd::Error> {
+pub(crate) fn map<T: Element + Pod, U: Pod>(tensor: &FlexTensor, axes: usize) -> Result<View<'_, U>, dice_simd::Error> {
     let layout = tensor.layout();
     let (mut shape, mut strides) = (layout.shape().to_vec(), layout.strides().to_vec());
     if shape.len() + 1 == axes && !shape.is_empty() {
@@ -43,10 +40,22 @@ pub(crate) fn map<T: Element + Pod, U: Pod>(
 macro_rules! with_floats {
     ($tensor:expr, $what:literal, |$view:ident| $body:expr) => {
         match $tensor.dtype() {
-            DType::F32 => { let $view = view::<f32>($tensor)?; $body }
-            DType::F64 => { let $view = view::<f64>($tensor)?; $body }
-            DType::F16 => { let $view = view::<f16>($tensor)?; $body }
-            DType::BF16 => { let $view = view::<bf16>($tensor)?; $body }
+            DType::F32 => {
+                let $view = view::<f32>($tensor)?;
+                $body
+            }
+            DType::F64 => {
+                let $view = view::<f64>($tensor)?;
+                $body
+            }
+            DType::F16 => {
+                let $view = view::<f16>($tensor)?;
+                $body
+            }
+            DType::BF16 => {
+                let $view = view::<bf16>($tensor)?;
+                $body
+            }
             found => return Err(Error::ElementType { what: $what, found }),
         }
     };

@@ -129,7 +129,12 @@ impl Backward<Flex, 1> for Pullback {
 }
 
 /// The gradient by the logits, compact and of their type.
-fn gradient(logits: &FlexTensor, problem: &Problem, cotangent: &Cotangent, upstream: &[f64]) -> Result<FlexTensor, Error> {
+fn gradient(
+    logits: &FlexTensor,
+    problem: &Problem,
+    cotangent: &Cotangent,
+    upstream: &[f64],
+) -> Result<FlexTensor, Error> {
     let problem = dice_simd::Problem { labels_checked: true, ..problem.view(logits.layout().num_dims())? };
     with_floats!(logits, "logits", |view| {
         let shape = view.layout().dims();

@@ -160,8 +160,7 @@ fn which_voxels_count() {
     let weights = Tensor::<4>::random(MAP, Distribution::Uniform(0.5, 2.0), &device);
     let samples = Tensor::<1>::from_data([0.5, 2.0], &device).reshape([2, 1, 1, 1]).expand(MAP);
     let m = mask.clone().float() * weights.clone() * samples * y.clone().not_equal_elem(2).float();
-    let theirs =
-        textbook(z.clone(), one_hot(&y).cast(FloatDType::F64), m.unsqueeze_dim::<5>(1).cast(FloatDType::F64));
+    let theirs = textbook(z.clone(), one_hot(&y).cast(FloatDType::F64), m.unsqueeze_dim::<5>(1).cast(FloatDType::F64));
     let problem = Problem::labels(y).ignoring(2).masked(mask).weighted(weights).sample_weighted(vec![0.5, 2.0]);
     let value = loss(z.clone(), &problem, &ours()).unwrap();
     assert!(distance(value.clone(), theirs.clone()) < 1e-6);

@@ -46,11 +46,8 @@ pub fn loss(logits: &Tensor, problem: &Problem, loss: &impl LossHead) -> Result<
         let (storage, layout) = on_cpu.storage_and_layout();
         with_floats!(&storage, layout, |view| Engine::new().value(&view, &problem, loss).map_err(Error::wrap))
     })?;
-    let operation = Operation {
-        values: evaluation.values.to_vec(),
-        cotangent: evaluation.cotangent,
-        problem: problem.clone(),
-    };
+    let operation =
+        Operation { values: evaluation.values.to_vec(), cotangent: evaluation.cotangent, problem: problem.clone() };
     on_cpu.apply_op1(operation)?.to_device(logits.device())
 }
 

@@ -69,7 +69,10 @@ impl Problem {
         work(dice_simd::Problem {
             ignore_index: self.ignore_index,
             mask: mask.as_ref().map(|(storage, layout)| bytes(self::on_cpu(storage)?, layout, axes)).transpose()?,
-            voxel_weights: weights.as_ref().map(|(storage, layout)| floats(self::on_cpu(storage)?, layout, axes)).transpose()?,
+            voxel_weights: weights
+                .as_ref()
+                .map(|(storage, layout)| floats(self::on_cpu(storage)?, layout, axes))
+                .transpose()?,
             sample_weights: self.sample_weights.as_deref(),
             ..dice_simd::Problem::new(if self.is_dense {
                 Target::Dense(dense(self::on_cpu(&storage)?, layout)?)

@@ -36,10 +36,22 @@ pub(crate) fn unsupported<T>(dtype: DType, what: &'static str) -> Result<T> {
 macro_rules! with_floats {
     ($storage:expr, $layout:expr, |$view:ident| $body:expr) => {
         match $crate::storage::on_cpu($storage)? {
-            CpuStorage::F32(numbers) => { let $view = $crate::storage::view(numbers, $layout)?; $body }
-            CpuStorage::F64(numbers) => { let $view = $crate::storage::view(numbers, $layout)?; $body }
-            CpuStorage::F16(numbers) => { let $view = $crate::storage::view(numbers, $layout)?; $body }
-            CpuStorage::BF16(numbers) => { let $view = $crate::storage::view(numbers, $layout)?; $body }
+            CpuStorage::F32(numbers) => {
+                let $view = $crate::storage::view(numbers, $layout)?;
+                $body
+            }
+            CpuStorage::F64(numbers) => {
+                let $view = $crate::storage::view(numbers, $layout)?;
+                $body
+            }
+            CpuStorage::F16(numbers) => {
+                let $view = $crate::storage::view(numbers, $layout)?;
+                $body
+            }
+            CpuStorage::BF16(numbers) => {
+                let $view = $crate::storage::view(numbers, $layout)?;
+                $body
+            }
             other => $crate::storage::unsupported(candle_core::backend::BackendStorage::dtype(other), "dice"),
         }
     };

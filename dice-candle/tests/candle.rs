@@ -106,7 +106,8 @@ fn any_strides() -> Result<()> {
     assert_eq!(distance(&gradient(&value, &last)?.permute((0, 4, 1, 2, 3))?, &expected)?, 0.0);
 
     let larger = Var::from_tensor(&z.pad_with_zeros(4, 2, 3)?)?;
-    let value = loss(&larger.narrow(4, 2, 7)?, &Problem::labels(&y.pad_with_zeros(1, 1, 1)?.narrow(1, 1, 3)?), &ours())?;
+    let value =
+        loss(&larger.narrow(4, 2, 7)?, &Problem::labels(&y.pad_with_zeros(1, 1, 1)?.narrow(1, 1, 3)?), &ours())?;
     assert_eq!(distance(&value, &wanted)?, 0.0);
     assert_eq!(distance(&gradient(&value, &larger)?.narrow(4, 2, 7)?, &expected)?, 0.0);
 
@@ -142,8 +143,7 @@ fn which_voxels_count() -> Result<()> {
     let m = (mask.to_dtype(DType::F64)? * weights.to_dtype(DType::F64)?)?;
     let m = (m.broadcast_mul(&samples)? * y.ne(2_u8)?.to_dtype(DType::F64)?)?.unsqueeze(1)?;
     let theirs = textbook(&z, &one_hot(&y, DType::F64)?, &m)?;
-    let problem =
-        Problem::labels(&y).ignoring(2).masked(&mask).weighted(&weights).sample_weighted(vec![0.5, 2.0]);
+    let problem = Problem::labels(&y).ignoring(2).masked(&mask).weighted(&weights).sample_weighted(vec![0.5, 2.0]);
     let value = loss(&z, &problem, &ours())?;
     assert!(distance(&value, &theirs.reshape(1)?)? < 1e-12);
     assert!(distance(&gradient(&value, &z)?, &gradient(&theirs, &z)?)? < 1e-12);
@@ -182,14 +182,19 @@ fn what_is_refused() -> Result<()> {
     let (z, y) = (logits(DType::F32)?, labels()?);
     let refused = |logits: &Tensor, problem: &Problem| loss(logits, problem, &ours()).unwrap_err().to_string();
     let wrong = Tensor::full(9_i64, MAP, &Device::Cpu)?;
-    assert!(refused(&z, &Problem::labels(&wrong)).contains("label 9 at index 0"), "{}", refused(&z, &Problem::labels(&wrong)));
+    assert!(
+        refused(&z, &Problem::labels(&wrong)).contains("label 9 at index 0"),
+        "{}",
+        refused(&z, &Problem::labels(&wrong))
+    );
     let narrow = y.narrow(3, 0, 6)?;
-    assert!(refused(&z, &Problem::labels(&narrow)).contains("[2, 1, 3, 5, 6]"), "{}", refused(&z, &Problem::labels(&narrow)));
+    assert!(
+        refused(&z, &Problem::labels(&narrow)).contains("[2, 1, 3, 5, 6]"),
+        "{}",
+        refused(&z, &Problem::labels(&narrow))
+    );
     let integers = z.to_dtype(DType::I64)?;
-    assert!(matches!(
-        loss(&integers, &Problem::labels(&y), &ours()),
-        Err(Error::UnsupportedDTypeForOp(DType::I64, _))
-    ));
+    assert!(matches!(loss(&integers, &Problem::labels(&y), &ours()), Err(Error::UnsupportedDTypeForOp(DType::I64, _))));
     for problem in [
         Problem::labels(&z),
         Problem::dense(&y.to_dtype(DType::I64)?),

@@ -87,7 +87,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let (started, runs) = (Instant::now(), chosen.len() * arguments.seeds as usize);
     let mut results = vec![0.0; chosen.len()];
-    for (run, (seed, at)) in (1..=arguments.seeds).flat_map(|seed| (0..chosen.len()).map(move |at| (seed, at))).enumerate() {
+    for (run, (seed, at)) in
+        (1..=arguments.seeds).flat_map(|seed| (0..chosen.len()).map(move |at| (seed, at))).enumerate()
+    {
         let loss = &chosen[at];
         let outcome = train(&task, &loss.make(&task.volumes), &settings, seed, |progress| {
             let done = run as f64 + progress.step as f64 / settings.steps as f64;
@@ -113,7 +115,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             true,
         );
     }
-    let results: Vec<String> = chosen.iter().zip(&results).map(|(loss, dice)| format!("{}={dice:.3}", loss.name)).collect();
+    let results: Vec<String> =
+        chosen.iter().zip(&results).map(|(loss, dice)| format!("{}={dice:.3}", loss.name)).collect();
     println!("RESULT {}", results.join(" "));
     Ok(())
 }
