@@ -62,6 +62,7 @@ pub enum Error {
 /// # Errors
 /// [`Error::ElementType`] of logits that are quantised, or of a part of the problem; [`Error::Loss`].
 pub fn loss<const D: usize>(logits: Tensor<D>, problem: &Problem, loss: &impl LossHead) -> Result<Tensor<1>, Error> {
+    refuse_quantised(&logits)?;
     let home = logits.device();
     let logits = logits.to_device(&Device::flex());
     let values = match home.gradient_checkpointing_strategy() {
@@ -77,8 +78,16 @@ pub fn loss<const D: usize>(logits: Tensor<D>, problem: &Problem, loss: &impl Lo
 /// # Errors
 /// As [`loss`].
 pub fn confusion<const D: usize>(logits: Tensor<D>, problem: &Problem) -> Result<Confusion, Error> {
+    refuse_quantised(&logits)?;
     let (logits, problem) = (to_host(logits), problem.view(D)?);
     Ok(with_floats!(&logits, "logits", |view| Engine::new().confusion(&view, &problem)?))
+}
+
+fn refuse_quantised<const D: usize>(logits: &Tensor<D>) -> Result<(), Error> {
+    match logits.dtype() {
+        found @ DType::QFloat(_) => Err(Error::ElementType { what: "logits", found }),
+        _ => Ok(()),
+    }
 }
 
 /// The values, and what the backward pass needs beside the logits and the problem.

@@ -42,7 +42,7 @@ impl Problem {
         Self::new(Target::Labels(to_host(voxels)))
     }
 
-    /// How much of each voxel belongs to each class, in the logits' shape: soft labels of any floating-point type.
+    /// How much of each voxel belongs to each class, in the logits' shape: soft labels of any floating-point type, not quantised.
     pub fn dense<const D: usize>(target: Tensor<D>) -> Self {
         Self::new(Target::Dense(to_host(target)))
     }

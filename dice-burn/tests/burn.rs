@@ -1,6 +1,7 @@
 //! Values and gradients against burn's own operations and automatic differentiation; every element type, stride and option.
 
 use burn::tensor::activation::log_softmax;
+use burn::tensor::quantization::QuantScheme;
 use burn::tensor::{DType, Device, Distribution, FloatDType, Int, IntDType, Tensor};
 use dice_burn::{Error, Problem, loss};
 use dice_core::loss::{CrossEntropy, GeneralizedDice, SoftDice};
@@ -210,4 +211,21 @@ fn what_is_refused() {
     assert!(narrow.to_string().contains("[2, 1, 3, 5, 6]"), "{narrow}");
     let weights = refused(Problem::labels(y.clone()).weighted(y.float().cast(FloatDType::F64)));
     assert_eq!(weights, Error::ElementType { what: "voxel weights", found: DType::F64 });
+    let quantised = z.clone().quantize_dynamic(&QuantScheme::default());
+    let refused = loss(quantised, &Problem::labels(labels(&device)), &ours()).unwrap_err();
+    assert!(matches!(refused, Error::ElementType { what: "logits", .. }), "{refused}");
+}
+
+/// Predicted classes are those of the greatest logits.
+#[test]
+fn confusion_counts_voxels() {
+    let device = Device::flex();
+    let (z, y) = (Tensor::<5>::random(SHAPE, Distribution::Default, &device), labels(&device));
+    let counts = dice_burn::confusion(z.clone(), &Problem::labels(y.clone())).unwrap().pooled();
+    let found: Tensor<4, Int> = z.argmax(1).squeeze_dim(1);
+    for (truth, prediction) in (0..4).flat_map(|truth| (0..4).map(move |prediction| (truth, prediction))) {
+        let both = y.clone().equal_elem(truth as i64).bool_and(found.clone().equal_elem(prediction as i64));
+        let expected = both.int().sum().into_scalar::<i64>();
+        assert_eq!(counts.count(0, truth, prediction), expected as u64);
+    }
 }

@@ -206,6 +206,20 @@ fn what_is_refused() -> Result<()> {
     Ok(())
 }
 
+/// Predicted classes are those of the greatest logits.
+#[test]
+fn confusion_counts_voxels() -> Result<()> {
+    let (z, y) = (logits(DType::F32)?, labels()?);
+    let counts = dice_candle::confusion(&z, &Problem::labels(&y))?.pooled();
+    let found = z.argmax(1)?;
+    for (truth, prediction) in (0..4).flat_map(|truth| (0..4).map(move |prediction| (truth, prediction))) {
+        let both = (y.eq(truth as u8)? * found.eq(prediction as u32)?)?;
+        let expected = both.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+        assert_eq!(counts.count(0, truth, prediction) as f64, expected);
+    }
+    Ok(())
+}
+
 /// The halves of candle are those of the passes.
 #[test]
 fn halves_are_the_same() {

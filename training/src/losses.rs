@@ -16,12 +16,11 @@ impl NamedLoss {
     }
 }
 
-/// Those that a run without other wishes trains.
-pub(crate) const IN_TABLE: [&str; 7] =
-    ["default", "batch_pooled", "per_sample", "monai_gdl", "dice", "dice_ce", "cross_entropy"];
-
 /// Those of a quick run: the question, this library's default, and what a reader is told to take.
 pub(crate) const QUICK: [&str; 3] = ["batch_pooled", "default", "dice_ce"];
+
+/// The first of [`LOSSES`], which a run without other wishes trains.
+pub(crate) const IN_TABLE: usize = 7;
 
 pub(crate) const LOSSES: [NamedLoss; 14] = [
     // This library's generalised Dice.

@@ -25,7 +25,7 @@ use train::{Settings, train};
 struct Arguments {
     /// What is learnt: handwritten digits, or the tissues of a brain.
     task: TaskName,
-    /// A few minutes at most: few steps, and the four losses that tell most.
+    /// A few minutes at most: few steps, and the three losses that tell most.
     #[arg(long)]
     quick: bool,
     /// How many networks each loss trains.
@@ -41,8 +41,8 @@ struct Arguments {
     #[arg(long)]
     batch: Option<usize>,
     /// Learning rate of Adam.
-    #[arg(long, default_value_t = 1e-3)]
-    rate: f64,
+    #[arg(long)]
+    rate: Option<f64>,
     /// Steps.
     #[arg(long)]
     steps: Option<usize>,
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         TaskName::Brain => Task::brain()?,
     };
     let names: Vec<&str> = match (&*arguments.losses, arguments.quick) {
-        ([], false) => LOSSES.iter().map(|loss| loss.name).filter(|name| losses::IN_TABLE.contains(name)).collect(),
+        ([], false) => LOSSES[..losses::IN_TABLE].iter().map(|loss| loss.name).collect(),
         ([], true) => losses::QUICK.to_vec(),
         (names, _) => names.iter().map(|name| &**name).collect(),
     };
@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let settings = Settings {
         norm: arguments.norm.unwrap_or(task.norm),
         batch: arguments.batch.unwrap_or(task.batch),
-        rate: arguments.rate,
+        rate: arguments.rate.unwrap_or(task.rate),
         steps: arguments.steps.unwrap_or(if arguments.quick { task.quick_steps } else { task.steps }),
     };
     println!(

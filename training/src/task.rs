@@ -24,6 +24,8 @@ pub(crate) struct Task {
     pub(crate) width: usize,
     pub(crate) norm: Norm,
     pub(crate) batch: usize,
+    /// Of Adam.
+    pub(crate) rate: f64,
     pub(crate) steps: usize,
     pub(crate) quick_steps: usize,
     images: Vec<f32>,
@@ -70,7 +72,8 @@ impl Task {
             width: 16,
             norm: Norm::Batch,
             batch: 16,
-            steps: 1500,
+            rate: 1e-3,
+            steps: 2000,
             quick_steps: 300,
             images,
             labels,
@@ -82,10 +85,14 @@ impl Task {
     }
 
     /// The question itself: patches of 32³ voxels of the left half of a brain, a bit less than half of them without some class.
-    /// Held out are patches of 48³ of the right half.
+    /// Held out are patches of 48³ of the right half. Grey values have mean 0 and deviation 1 over the left half.
     pub(crate) fn brain() -> Result<Self, Box<dyn Error>> {
         let Brain { shape, t1, tissues } = Brain::load()?;
         let half = shape[2] / 2;
+        let training = || t1.chunks_exact(shape[2]).flat_map(|row| &row[..half]).map(|&t1| f64::from(t1));
+        let voxels = (shape[0] * shape[1] * half) as f64;
+        let mean = training().sum::<f64>() / voxels;
+        let deviation = (training().map(|t1| (t1 - mean).powi(2)).sum::<f64>() / voxels).sqrt();
         let part = |size: usize, columns: Range<usize>| Part {
             places: [0..shape[0] - size + 1, 0..shape[1] - size + 1, columns.start..columns.end - size + 1],
             size: [size; 3],
@@ -99,9 +106,10 @@ impl Task {
             width: 8,
             norm: Norm::Instance,
             batch: 2,
-            steps: 1000,
+            rate: 3e-3,
+            steps: 600,
             quick_steps: 100,
-            images: t1.iter().map(|t1| t1 / 255.0).collect(),
+            images: t1.iter().map(|&t1| ((f64::from(t1) - mean) / deviation) as f32).collect(),
             labels: tissues,
             shape,
             training: part(32, 0..half),

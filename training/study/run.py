@@ -20,7 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).resolve().parent / "results"
-STEPS = {"digits": 1200, "brain": 1000}
+STEPS = {"digits": 2000, "brain": 600}
+RATE = {"digits": 1e-3, "brain": 3e-3}
 NORM = {"digits": "batch", "brain": "instance"}
 FIRST_STEPS = 40
 
@@ -29,9 +30,10 @@ MAIN = "dice_ce cross_entropy dice gdl_inverse gdl_square monai_gdl batch_pooled
 MAIN = MAIN.split()
 
 
-def runs(task, losses, norms=None, batches=None, rates=(1e-3,), seeds=range(1, 6)):
+def runs(task, losses, norms=None, batches=None, rates=None, seeds=range(1, 6)):
     norms = norms or (NORM[task], "none")
     batches = batches or ({"digits": 16, "brain": 2}[task],)
+    rates = rates or (RATE[task],)
     # Seed by seed, so that a plan that is stopped has something of each.
     for seed, rate, batch, norm, loss in product(seeds, rates, batches, norms, losses):
         yield dict(task=task, loss=loss, norm=norm, batch=batch, rate=rate, seed=seed, steps=STEPS[task])
@@ -48,7 +50,7 @@ def plans():
         "digits_others": runs("digits", others),
         "brain_batches": runs("brain", MAIN, norms=("instance",), batches=(1, 16)),
         "digits_batches": runs("digits", MAIN, norms=("instance",), batches=(1, 2)),
-        "brain_rates": runs("brain", MAIN, norms=("instance",), rates=(3e-4, 3e-3)),
+        "brain_rates": runs("brain", MAIN, norms=("instance",), rates=(1e-3, 1e-2)),
     }
 
 

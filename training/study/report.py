@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""Tables and pictures of what run.py has found: training/study/report.py [--pictures FOLDER]
+
+    pip install numpy scipy matplotlib
+
+Prints a table per plan in Markdown: of each loss the mean Dice of the classes that matter, with a 95 % interval over the networks,
+and in how many of them some class was lost, its Dice under 0.1. With --pictures it draws the curves, and the gradients of the first
+steps, of the plans brain_main and digits_main.
+"""
+
+import argparse
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+RESULTS = Path(__file__).resolve().parent / "results"
+MATTER = {"digits": slice(1, 11), "brain": slice(1, 4)}
+LOST = 0.1
+SETTINGS = ["norm", "batch", "rate"]
+
+
+def load(plan):
+    file = RESULTS / f"{plan}.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def by_loss(runs):
+    """Runs of each loss, in the order of the first ones."""
+    losses = defaultdict(list)
+    for run in runs:
+        losses[run["loss"]].append(run)
+    return losses
+
+
+def groups(runs):
+    """Runs that differ in loss and seed alone."""
+    found = defaultdict(list)
+    for run in runs:
+        found[tuple(run[name] for name in SETTINGS)].append(run)
+    return found
+
+
+def mean_and_interval(values):
+    """Of independent values; no interval of fewer than two."""
+    values = np.asarray(values)
+    if len(values) < 2:
+        return values.mean(), float("nan")
+    return values.mean(), stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+
+
+def table(runs):
+    task = runs[0]["task"]
+    names = ["CSF", "grey", "white"] if task == "brain" else []
+    print("| loss | mean Dice | " + "".join(f"{name} | " for name in names) + "a class lost | runs |")
+    print("|---|---|" + "---|" * (len(names) + 2))
+    rows = []
+    for loss, of_loss in by_loss(runs).items():
+        dice = np.array([run["dice"][MATTER[task]] for run in of_loss])
+        mean, interval = mean_and_interval(dice.mean(1))
+        lost = int((dice.min(1) < LOST).sum())
+        classes = "".join(f"{value:.3f} | " for value in dice.mean(0)) if names else ""
+        text = f"| `{loss}` | {mean:.3f} ± {interval:.3f} | {classes}{lost or '–'} | {len(of_loss)} |"
+        rows.append((mean, text))
+    for _, text in sorted(rows, reverse=True):
+        print(text)
+    print()
+
+
+def curves(plans, file):
+    import matplotlib.pyplot as plt
+
+    panels = [(plan, norm) for plan in plans for norm in sorted({run["norm"] for run in load(plan)}, reverse=True)]
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 4.4), sharey=True, layout="constrained")
+    losses = list(by_loss(run for plan in plans for run in load(plan)))
+    colours = {loss: plt.cm.tab20(at % 20) for at, loss in enumerate(losses)}
+    for axis, (plan, norm) in zip(np.atleast_1d(axes), panels):
+        runs = [run for run in load(plan) if run["norm"] == norm]
+        for loss, of_loss in by_loss(runs).items():
+            matter = MATTER[runs[0]["task"]]
+            steps = [step for step, _ in of_loss[0]["curve"]] + [of_loss[0]["steps"]]
+            values = [[np.mean(d[matter]) for _, d in run["curve"]] + [np.mean(run["dice"][matter])] for run in of_loss]
+            axis.plot(steps, np.mean(values, 0), color=colours[loss], label=loss)
+            axis.fill_between(steps, np.min(values, 0), np.max(values, 0), color=colours[loss], alpha=0.08, linewidth=0)
+        axis.set(title=f"{runs[0]['task']}, {norm} normalisation", xlabel="step", ylim=(0, 1))
+        axis.grid(alpha=0.3)
+    np.atleast_1d(axes)[0].set_ylabel("mean Dice on held-out data (band: least and greatest network)")
+    handles = [plt.Line2D([], [], color=colours[loss], label=loss) for loss in losses]
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    figure.savefig(file)
+
+
+def gradients(plans, file):
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(1, len(plans), figsize=(5.5 * len(plans), 4.4), sharey=True, layout="constrained")
+    losses = list(by_loss(run for plan in plans for run in load(plan)))
+    colours = {loss: plt.cm.tab20(at % 20) for at, loss in enumerate(losses)}
+    for axis, plan in zip(np.atleast_1d(axes), plans):
+        runs = [run for run in load(plan) if run["norm"] != "none"]
+        for loss, of_loss in by_loss(runs).items():
+            values = np.array([[gradient for _, gradient, _ in run["first"]] for run in of_loss])
+            axis.plot(np.median(values, 0), color=colours[loss], label=loss)
+        axis.set(title=runs[0]["task"], xlabel="step", yscale="log")
+        axis.axhline(6e-8, color="black", linewidth=0.8, linestyle=":")
+        axis.text(0, 7e-8, "least f16", fontsize=8)
+        axis.grid(alpha=0.3)
+    np.atleast_1d(axes)[0].set_ylabel("greatest element of the gradient by the logits (median network)")
+    handles = [plt.Line2D([], [], color=colours[loss], label=loss) for loss in losses]
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    figure.savefig(file)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--pictures", type=Path, metavar="FOLDER")
+    options = arguments.parse_args()
+    for file in sorted(RESULTS.glob("*.jsonl")):
+        for settings, runs in groups(load(file.stem)).items():
+            what = ", ".join(f"{name} {value}" for name, value in zip(SETTINGS, settings))
+            print(f"## {file.stem}: {runs[0]['steps']} steps, {what}\n")
+            table(runs)
+    if options.pictures:
+        options.pictures.mkdir(parents=True, exist_ok=True)
+        plans = [plan for plan in ["brain_main", "digits_main"] if load(plan)]
+        curves(plans, options.pictures / "curves.svg")
+        gradients(plans, options.pictures / "gradients.svg")
+
+
+if __name__ == "__main__":
+    main()
