@@ -4,12 +4,14 @@
     pip install numpy scipy matplotlib
 
 Prints a table per plan in Markdown: of each loss the mean Dice of the classes that matter, with a 95 % interval over the networks,
-and in how many of them some class was lost, its Dice under 0.1. With --pictures it draws the curves, and the gradients of the first
-steps, of the plans brain_main and digits_main.
+and in how many of them some class was lost, its Dice under 0.1. With --pictures it draws the curves, the gradients of the first steps
+and the predictions of the plans brain_main and digits_main.
 """
 
 import argparse
+import base64
 import json
+import zlib
 from collections import defaultdict
 from pathlib import Path
 
@@ -113,6 +115,34 @@ def gradients(plans, file):
     figure.savefig(file)
 
 
+def predictions(plans, file):
+    """What the first network of each loss says of what is held out, beside the truth."""
+    import matplotlib.pyplot as plt
+    from tasks import TASKS
+
+    columns = 6
+    panels = []
+    for plan in plans:
+        runs = [run for run in load(plan) if "picture" in run]
+        task = TASKS[runs[0]["task"]]()
+        panels.append((f"{runs[0]['task']}: truth", task.seen(task.shown()[1].numpy()), len(task.classes)))
+        panels += [(f"{run['loss']}, {run['norm']}", unpacked(run["picture"]), len(task.classes)) for run in runs]
+    figure, axes = plt.subplots(
+        -(-len(panels) // columns), columns, figsize=(2.4 * columns, 2.0 * -(-len(panels) // columns)), layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for axis, (title, labels, classes) in zip(axes.flat, panels):
+        axis.imshow(labels, cmap="gray" if classes == 4 else "nipy_spectral", vmin=0, vmax=classes - 1)
+        axis.set_title(title, fontsize=8)
+    figure.savefig(file, dpi=100)
+
+
+def unpacked(picture):
+    data = zlib.decompress(base64.b64decode(picture["data"]))
+    return np.frombuffer(data, np.uint8).reshape(picture["shape"])
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--pictures", type=Path, metavar="FOLDER")
@@ -127,6 +157,7 @@ def main():
         plans = [plan for plan in ["brain_main", "digits_main"] if load(plan)]
         curves(plans, options.pictures / "curves.svg")
         gradients(plans, options.pictures / "gradients.svg")
+        predictions(plans, options.pictures / "predictions.png")
 
 
 if __name__ == "__main__":

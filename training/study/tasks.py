@@ -42,6 +42,15 @@ class Digits:
         for first in range(self.training, end, 250):
             yield self.tensors(np.arange(first, first + 250))
 
+    def shown(self):
+        """What a picture shows: the first image of each digit that is held out, side by side when `seen`."""
+        digits = self.labels[self.training :].reshape(-1, 28 * 28).max(1)
+        return self.tensors(self.training + np.array([np.argmax(digits == digit + 1) for digit in range(10)]))
+
+    @staticmethod
+    def seen(labels):
+        return np.concatenate(list(labels), 1)
+
     def tensors(self, which):
         return torch.from_numpy(self.images[which])[:, None], torch.from_numpy(self.labels[which])
 
@@ -73,12 +82,24 @@ class Brain:
             place = self.place(random, self.held_out_size, self.half, self.image.shape[2])
             yield self.patches([place], self.held_out_size)
 
+    def shown(self):
+        """What a picture shows: of the right half a slab through the middle, of which one slice is `seen`."""
+        return self.cut([(70, 0, self.half)], (32, 232, 96))
+
+    @staticmethod
+    def seen(labels):
+        return labels[0, 16, ::-1]
+
     def place(self, random, size, first, end):
         depth, height, _ = self.image.shape
         return [int(random.integers(low, high - size + 1)) for low, high in [(0, depth), (0, height), (first, end)]]
 
     def patches(self, places, size):
-        cut = lambda volume: np.stack([volume[d : d + size, h : h + size, w : w + size] for d, h, w in places])
+        return self.cut(places, (size, size, size))
+
+    def cut(self, places, size):
+        slices = [tuple(slice(first, first + length) for first, length in zip(place, size)) for place in places]
+        cut = lambda volume: np.stack([volume[slice] for slice in slices])
         return torch.from_numpy(cut(self.image))[:, None], torch.from_numpy(cut(self.tissues))
 
 
