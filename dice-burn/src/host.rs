@@ -20,8 +20,7 @@ where
 
 /// A view of a tensor of the type `T`, whatever its strides.
 pub(crate) fn view<T: Element + Pod>(tensor: &FlexTensor) -> Result<View<'_, T>, dice_simd::Error> {
-    let layout = tensor.layout();
-    View::strided(tensor.storage(), layout.shape().as_slice(), layout.strides(), layout.start_offset())
+    map::<T, T>(tensor, tensor.layout().num_dims())
 }
 
 /// A view of a map of the type `T`, as numbers of another type of as many bytes, beside logits of so many axes: a map that has one

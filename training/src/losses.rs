@@ -1,6 +1,8 @@
 //! The losses that are trained, by name. The study in training/study has more, these among them.
 
-use dice_simd::loss::{ClassWeighting, Compound, CrossEntropy, Focal, GeneralizedDice, SoftDice};
+use dice_simd::loss::{
+    ClassWeighting, ClassWeights, Compound, CrossEntropy, Focal, GeneralizedDice, SoftDice, VolumeWeighting,
+};
 
 /// A loss and its name.
 #[derive(Debug)]
@@ -36,8 +38,14 @@ pub(crate) const LOSSES: [NamedLoss; 14] = [
     NamedLoss { name: "gdl_square", make: |_| gdl(ClassWeighting::InverseSquare).into() },
     NamedLoss { name: "gdl_inverse", make: |_| gdl(ClassWeighting::Inverse).into() },
     NamedLoss { name: "gdl_uniform", make: |_| gdl(ClassWeighting::Uniform).into() },
-    NamedLoss { name: "gdl_square_volumes", make: |volumes| gdl(from_volumes(volumes, 2)).into() },
-    NamedLoss { name: "gdl_inverse_volumes", make: |volumes| gdl(from_volumes(volumes, 1)).into() },
+    NamedLoss {
+        name: "gdl_square_volumes",
+        make: |volumes| gdl(from_volumes(volumes, VolumeWeighting::InverseSquare)).into(),
+    },
+    NamedLoss {
+        name: "gdl_inverse_volumes",
+        make: |volumes| gdl(from_volumes(volumes, VolumeWeighting::Inverse)).into(),
+    },
     NamedLoss { name: "gdl_inverse_ce", make: |_| gdl(ClassWeighting::Inverse) + CrossEntropy::default() },
     NamedLoss { name: "dice_focal", make: |_| SoftDice::default() + Focal::default() },
 ];
@@ -47,8 +55,9 @@ fn gdl(weighting: ClassWeighting) -> GeneralizedDice {
 }
 
 /// Weights that are the same for every patch.
-fn from_volumes(volumes: &[f64], power: i32) -> ClassWeighting {
-    ClassWeighting::Fixed(volumes.iter().map(|volume| volume.powi(-power)).collect())
+fn from_volumes(volumes: &[f64], weighting: VolumeWeighting) -> ClassWeighting {
+    let weights = ClassWeights::from_volumes(volumes, weighting).expect("the training data hold every class");
+    ClassWeighting::Fixed(weights.weights)
 }
 
 /// The loss of a name.

@@ -130,6 +130,13 @@ def preset(name):
     return list(terms[: num.value])
 
 
+def weights_from_volumes(volumes, weighting):
+    """Weights of classes from their volumes in a whole data set, of mean 1."""
+    numbers = (c.c_double * len(volumes))(*volumes)
+    check(_library.dice_class_weights_from_volumes(numbers, c.c_size_t(len(volumes)), c.c_int32(weighting), numbers))
+    return list(numbers)
+
+
 class Loss:
     """A weighted sum of terms."""
 

@@ -1,19 +1,13 @@
 """The losses of the study by name, each as the terms of libdice. `dice-training` has those of its table under the same names."""
 
 import libdice
-from libdice import term
+from libdice import term, weights_from_volumes
 
 # Values of the header's enumerations.
 BATCH = 2
-INVERSE, UNIFORM, FIXED = 1, 2, 3
+INVERSE_SQUARE, INVERSE, UNIFORM, FIXED = 0, 1, 2, 3
 MAX_FINITE, EPSILON, ZERO = 1, 2, 4
 RATIO, SKIP, EMPTY_ZERO = 1, 2, 3
-
-
-def fixed(volumes, power):
-    """Weights 1/T or 1/T² of the whole data set, of mean 1."""
-    weights = [1 / volume**power for volume in volumes]
-    return [weight * len(weights) / sum(weights) for weight in weights]
 
 
 def cross_entropy(**settings):
@@ -43,8 +37,8 @@ LOSSES = {
     "gdl_inverse": lambda v: gdl(weighting=INVERSE),
     "gdl_inverse_batch": lambda v: gdl(weighting=INVERSE, grouping=BATCH),
     "gdl_uniform": lambda v: gdl(weighting=UNIFORM),
-    "gdl_square_volumes": lambda v: gdl(weighting=FIXED, class_weights=fixed(v, 2)),
-    "gdl_inverse_volumes": lambda v: gdl(weighting=FIXED, class_weights=fixed(v, 1)),
+    "gdl_square_volumes": lambda v: gdl(weighting=FIXED, class_weights=weights_from_volumes(v, INVERSE_SQUARE)),
+    "gdl_inverse_volumes": lambda v: gdl(weighting=FIXED, class_weights=weights_from_volumes(v, INVERSE)),
     # What an absent class weighs.
     "gdl_square_max": lambda v: gdl(absent=MAX_FINITE),
     "gdl_square_zero": lambda v: gdl(absent=ZERO),
@@ -66,7 +60,7 @@ LOSSES = {
     "focal_tversky": lambda v: [term("focal_tversky", false_positives=0.3, false_negatives=0.7)],
     # Voxel by voxel.
     "cross_entropy": lambda v: cross_entropy(),
-    "cross_entropy_volumes": lambda v: cross_entropy(class_weights=fixed(v, 1)),
+    "cross_entropy_volumes": lambda v: cross_entropy(class_weights=weights_from_volumes(v, INVERSE)),
     "focal": lambda v: focal(),
     # Sums.
     "dice_ce": lambda v: dice() + cross_entropy(),
@@ -74,7 +68,7 @@ LOSSES = {
     "dice_focal": lambda v: dice() + focal(),
     "gdl_square_ce": lambda v: gdl() + cross_entropy(),
     "gdl_inverse_ce": lambda v: gdl(weighting=INVERSE) + cross_entropy(),
-    "gdl_inverse_volumes_ce": lambda v: gdl(weighting=FIXED, class_weights=fixed(v, 1)) + cross_entropy(),
+    "gdl_inverse_volumes_ce": lambda v: gdl(weighting=FIXED, class_weights=weights_from_volumes(v, INVERSE)) + cross_entropy(),
     "monai_gdl_ce": lambda v: libdice.preset("monai_gdl") + cross_entropy(),
     "nnunet_dc_ce": lambda v: libdice.preset("nnunet_dc_ce"),
 }

@@ -71,13 +71,27 @@ def table(runs):
     print()
 
 
+def colours_of(plans):
+    """A colour for each loss of the plans."""
+    import matplotlib.pyplot as plt
+
+    losses = by_loss(run for plan in plans for run in load(plan))
+    return {loss: plt.cm.tab20(at % 20) for at, loss in enumerate(losses)}
+
+
+def legend(figure, colours):
+    import matplotlib.pyplot as plt
+
+    handles = [plt.Line2D([], [], color=colour, label=loss) for loss, colour in colours.items()]
+    figure.legend(handles=handles, loc="outside right center", frameon=False)
+
+
 def curves(plans, file):
     import matplotlib.pyplot as plt
 
     panels = [(plan, norm) for plan in plans for norm in sorted({run["norm"] for run in load(plan)}, reverse=True)]
     figure, axes = plt.subplots(1, len(panels), figsize=(4.2 * len(panels), 4.4), sharey=True, layout="constrained")
-    losses = list(by_loss(run for plan in plans for run in load(plan)))
-    colours = {loss: plt.cm.tab20(at % 20) for at, loss in enumerate(losses)}
+    colours = colours_of(plans)
     for axis, (plan, norm) in zip(np.atleast_1d(axes), panels):
         runs = [run for run in load(plan) if run["norm"] == norm]
         for loss, of_loss in by_loss(runs).items():
@@ -89,8 +103,7 @@ def curves(plans, file):
         axis.set(title=f"{runs[0]['task']}, {norm} normalisation", xlabel="step", ylim=(0, 1))
         axis.grid(alpha=0.3)
     np.atleast_1d(axes)[0].set_ylabel("mean Dice on held-out data (band: least and greatest network)")
-    handles = [plt.Line2D([], [], color=colours[loss], label=loss) for loss in losses]
-    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    legend(figure, colours)
     figure.savefig(file)
 
 
@@ -98,8 +111,7 @@ def gradients(plans, file):
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(plans), figsize=(5.5 * len(plans), 4.4), sharey=True, layout="constrained")
-    losses = list(by_loss(run for plan in plans for run in load(plan)))
-    colours = {loss: plt.cm.tab20(at % 20) for at, loss in enumerate(losses)}
+    colours = colours_of(plans)
     for axis, plan in zip(np.atleast_1d(axes), plans):
         runs = [run for run in load(plan) if run["norm"] != "none"]
         for loss, of_loss in by_loss(runs).items():
@@ -110,8 +122,7 @@ def gradients(plans, file):
         axis.text(0, 7e-8, "least f16", fontsize=8)
         axis.grid(alpha=0.3)
     np.atleast_1d(axes)[0].set_ylabel("greatest element of the gradient by the logits (median network)")
-    handles = [plt.Line2D([], [], color=colours[loss], label=loss) for loss in losses]
-    figure.legend(handles=handles, loc="outside right center", frameon=False)
+    legend(figure, colours)
     figure.savefig(file)
 
 

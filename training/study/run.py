@@ -3,7 +3,7 @@
 
     pip install torch numpy
     cargo build --release -p dice-ffi
-    training/study/run.py brain_losses digits_losses
+    training/study/run.py brain_main digits_main
 
 A plan is a list of runs: task × loss × normalisation × batch × learning rate × seed. Each run that is not yet in
 training/study/results/PLAN.jsonl is trained, on one thread, and adds a line: what it is, the mean Dice of each class on held-out
