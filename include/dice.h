@@ -412,7 +412,7 @@ const char *dice_loss_preset_name(size_t index);
 
 /* Weights of classes from their volumes in a whole data set (0, or from 1e-30 to 1e30: voxels or fractions), one per volume:
  * DICE_INVERSE_SQUARE, DICE_INVERSE or DICE_UNIFORM, scaled to a mean of 1. A class of volume 0 weighs as little as the largest
- * one. weights may be volumes. */
+ * one. weights may be volumes. dice_add_volumes counts them. */
 dice_status dice_class_weights_from_volumes(const double *volumes, size_t num, int32_t weighting, double *weights);
 
 /* ---------------------------------------------------------------- all at once */
@@ -522,7 +522,13 @@ dice_status dice_pullback_range(const dice_tensor *logits, const dice_problem *p
                                 const double *cotangent, size_t num_cotangent, const double *upstream, size_t num_upstream,
                                 int64_t start, int64_t end, int32_t mode, const dice_tensor *gradient);
 
-/* ---------------------------------------------------------------- hard overlap */
+/* ---------------------------------------------------------------- volumes and hard overlap */
+
+/* Adds the number of voxels of each class in the labels of problem to volumes, which has a place per class; 0 in each before the
+ * first. So the volumes of a data set are counted map by map, in any order and on any machine: whole numbers, exact below 2^53,
+ * and those of several runs add up. dice_class_weights_from_volumes makes weights of them that any loss takes. A voxel of weight 0
+ * is left out, any other counts once. */
+dice_status dice_add_volumes(const dice_problem *problem, double *volumes, size_t num);
 
 /* The confusion matrices of a prediction against the labels of problem, exact: counts is [N][K][K], the voxels of each sample
  * by true class and predicted class. A voxel of weight 0 is left out, any other counts once; matrices of parts add.

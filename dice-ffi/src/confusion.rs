@@ -1,4 +1,4 @@
-//! Hard overlap.
+//! Hard overlap, and volumes.
 
 use dice_simd::core::{Dims, Error, Labels};
 use dice_simd::half::{bf16, f16};
@@ -7,7 +7,7 @@ use crate::buffers::{Buffers, with_buffers};
 use crate::memory;
 use crate::problem::{LocatedProblem, ProblemStruct};
 use crate::runtime::engine;
-use crate::status::{Failure, Status, call, checked_output};
+use crate::status::{Failure, Status, call, checked_output, checked_slice};
 use crate::tensor::{Located, Tensor, with_element, with_logits};
 
 /// See `dice.h`.
@@ -29,7 +29,7 @@ pub unsafe extern "C" fn dice_confusion(
         let mut problem = unsafe { LocatedProblem::read(problem) }?;
         let is_map = prediction.dtype().is_integer();
         if is_map {
-            let rank = rank_with_channel(&prediction, &mut problem);
+            let rank = rank_with_channel(prediction.shape(), &mut problem);
             prediction.as_map_of_rank(rank);
         }
         let layout = prediction.layout()?;
@@ -66,13 +66,38 @@ pub unsafe extern "C" fn dice_confusion(
     call(|| with_buffers(counted))
 }
 
-/// The axes of a label map as prediction, with a channel axis: it has one if another map has fewer axes, or if its second
-/// axis looks like one and none has more.
-fn rank_with_channel(prediction: &Located, problem: &mut LocatedProblem) -> usize {
-    let rank = prediction.shape().len();
+/// See `dice.h`.
+///
+/// # Safety
+/// Each pointer is NULL or valid, as are those behind it; the tensors' spans are valid memory.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dice_add_volumes(problem: *const ProblemStruct, volumes: *mut f64, num: usize) -> i32 {
+    call(|| {
+        // SAFETY: the caller vouches for the pointer.
+        let mut problem = unsafe { LocatedProblem::read(problem) }?;
+        let shape = problem.target_shape().to_vec();
+        let rank = rank_with_channel(&shape, &mut problem);
+        // SAFETY: the caller vouches for the buffer.
+        let so_far = unsafe { checked_slice(volumes.cast_const(), num, "volumes") }?;
+        // SAFETY: the caller vouches for the memory.
+        let problem = unsafe { problem.for_rank(rank) }?;
+        let layout = problem.target.layout();
+        memory::for_volumes(num, layout.samples(), layout.voxels())?;
+        let mut sums = so_far.to_vec();
+        engine().add_volumes(&problem, &mut sums)?;
+        // SAFETY: the caller vouches for the buffer.
+        unsafe { checked_output(volumes, num, num, "volumes") }?.write(sums.into_iter());
+        Ok(())
+    })
+}
+
+/// The axes of a label map of this shape, with a channel axis: it has one if another map has fewer axes, or if its second axis
+/// looks like one and none has more.
+fn rank_with_channel(shape: &[usize], problem: &mut LocatedProblem) -> usize {
+    let rank = shape.len();
     let others = problem.maps().map(|map| map.shape().len());
     let (least, most) = others.fold((rank, rank), |(least, most), rank| (least.min(rank), most.max(rank)));
-    if least < most || prediction.shape().get(1) == Some(&1) { most } else { most + 1 }
+    if least < most || shape.get(1) == Some(&1) { most } else { most + 1 }
 }
 
 /// The number of classes: that of the logits, if they are known, which 0 stands for.

@@ -44,6 +44,12 @@ pub(crate) fn for_confusion(samples: usize, classes: usize, voxels: usize) -> Re
     room(samples, classes, tables, claimant, tiles(samples, voxels))
 }
 
+/// Finds room for the volumes of `classes` classes in `samples` × `voxels`.
+pub(crate) fn for_volumes(classes: usize, samples: usize, voxels: usize) -> Result<(), Failure> {
+    let tables = classes as u128 * PER_COUNT as u128;
+    room(samples, classes, tables, classes as u128 * PER_COUNT_OF_A_CLAIMANT as u128, tiles(samples, voxels))
+}
+
 fn tiles(samples: usize, voxels: usize) -> usize {
     // An offset may cut one more.
     samples.saturating_mul(voxels.div_ceil(TILE_VOXELS).saturating_add(1))

@@ -85,6 +85,10 @@ impl LocatedProblem {
         })
     }
 
+    pub(crate) fn target_shape(&self) -> &[usize] {
+        self.target.shape()
+    }
+
     /// The tensors with one number per voxel.
     pub(crate) fn maps(&mut self) -> impl Iterator<Item = &mut Located> {
         let labels = (!self.is_dense).then_some(&mut self.target);

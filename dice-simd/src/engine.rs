@@ -13,7 +13,7 @@ use crate::executor::{Executor, Serial};
 use crate::gather::{FirstBad, LabelMap, NotFinite, Planes, Source, Voxels};
 use crate::isa::{Isa, UnavailableIsa};
 use crate::kernel::{
-    Found, FoundConfusion, LabelCheck, LogitConfusionPass, MapConfusionPass, PullbackPass, StatisticsPass,
+    Found, FoundConfusion, FoundLabels, LabelPass, LogitConfusionPass, MapConfusionPass, PullbackPass, StatisticsPass,
 };
 use crate::lanes::DefaultFloatMode;
 use crate::passes::{self, Float, Passes};
@@ -267,11 +267,7 @@ impl<X: Executor> Engine<X> {
         cotangent.request().check(layout.channels(), matches!(problem.target, Target::Labels(_)))?;
         let source = Source::new(logits, checked);
         if !problem.labels_checked && can_be_wrong(&checked) {
-            let tiles = self.tiles(&layout, problem, voxels.clone())?;
-            let bad = Mutex::new(FirstBad::default());
-            let pass = LabelCheck { voxels: source.voxels(), tiles: &tiles, bad: &bad };
-            self.run(&layout, &tiles, |isa| passes::claim_label_check(isa, pass));
-            source.voxels().error(bad.into_inner().unwrap_or_else(PoisonError::into_inner))?;
+            self.look_at_labels(&layout, source.voxels(), voxels.clone(), 0)?;
         }
         let tiles = self.tiles(&layout, problem, voxels)?;
         let real = PhantomData::<R>;
@@ -441,6 +437,45 @@ impl<X: Executor> Engine<X> {
         self.run(&layout, &tiles, |isa| passes::claim_map_confusion(isa, pass));
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         voxels.error(found.bad)
+    }
+
+    /// Adds the volume of each class in the labels of `problem`, its number of voxels, to `volumes`, which has a place per class.
+    ///
+    /// So the volumes of a data set are counted map by map, in any order and on any machine: they are whole numbers, exact below
+    /// 2^53, and the sums of several runs are added like numbers.
+    /// [`ClassWeights::from_volumes`](dice_core::loss::ClassWeights::from_volumes) makes weights of them that any loss takes. A
+    /// voxel of weight 0 is left out, any other counts once. After an error `volumes` is as it was.
+    ///
+    /// # Errors
+    /// Those of [`Problem::check_map`] for a prediction of the target's shape; [`Error::InvalidParameter`] of more than 2^31 − 1
+    /// classes; [`Error::LabelOutOfRange`] or [`Error::Weight`] (the first).
+    pub fn add_volumes(&self, problem: &Problem<'_>, volumes: &mut [f64]) -> Result<(), Error> {
+        if i32::try_from(volumes.len()).is_err() {
+            let value = volumes.len() as f64;
+            return Err(Error::InvalidParameter { name: "classes", value, requirement: "at most 2147483647" });
+        }
+        let layout = *problem.target.layout();
+        let voxels = Voxels::new(problem.check_map(&layout, volumes.len())?);
+        let found = self.look_at_labels(&layout, &voxels, 0..layout.voxels(), volumes.len())?;
+        volumes.iter_mut().zip(found).for_each(|(into, voxels)| *into += voxels as f64);
+        Ok(())
+    }
+
+    /// Checks labels and weights, and counts the voxels of so many classes.
+    fn look_at_labels(
+        &self,
+        layout: &Layout,
+        voxels: &Voxels<'_>,
+        range: Range<usize>,
+        classes: usize,
+    ) -> Result<Vec<u64>, Error> {
+        let tiles = self.tiles(layout, &voxels.problem().problem, range)?;
+        let found = Mutex::new(FoundLabels::default());
+        let pass = LabelPass { voxels, tiles: &tiles, classes, found: &found };
+        self.run(layout, &tiles, |isa| passes::claim_labels(isa, pass));
+        let FoundLabels { volumes, bad } = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        voxels.error(bad)?;
+        Ok(volumes)
     }
 
     fn tiles(&self, layout: &Layout, problem: &Problem<'_>, voxels: Range<usize>) -> Result<Tiles, Error> {

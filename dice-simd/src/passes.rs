@@ -9,7 +9,7 @@ use crate::dispatch::Dispatch;
 use crate::element::Output;
 use crate::isa::Isa;
 use crate::kernel::{
-    Composed, LabelCheck, LogitConfusionPass, MapConfusionPass, PullbackPass, StatisticsPass, is_plain_cotangent,
+    Composed, LabelPass, LogitConfusionPass, MapConfusionPass, PullbackPass, StatisticsPass, is_plain_cotangent,
     is_plain_request,
 };
 use crate::lanes::Kernel;
@@ -61,7 +61,7 @@ passes!(f32, f64);
 
 // The passes over labels compute nothing, and need one kind of arithmetic only.
 
-pub(crate) fn claim_label_check(isa: Isa, pass: LabelCheck<'_>) {
+pub(crate) fn claim_labels(isa: Isa, pass: LabelPass<'_>) {
     run(isa, pass);
 }
 

@@ -1,4 +1,4 @@
-//! Confusion matrices: of logits against the reference, of label maps against a plain count, exactly.
+//! Confusion matrices: of logits against the reference, of label maps against a plain count, exactly; and volumes likewise.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::draw::{Wish, draw};
 use common::inputs::{Inputs, LabelTensor, Number, Truth, with_types};
 use common::{Level, Placed, Random, for_any, map_of, per_level, rounds};
 use dice_core::half::{bf16, f16};
-use dice_core::{Confusion, Dense, Dims, Error, Problem, View, reference};
+use dice_core::{Confusion, Dense, Dims, Error, Labels, Problem, View, reference};
 use dice_simd::{Engine, Isa, Serial};
 use proptest::prelude::*;
 
@@ -142,6 +142,41 @@ fn of_labels(level: &Level) {
     });
 }
 per_level!(of_labels);
+
+/// Volumes are added to what is there, map by map.
+fn volumes(level: &Level) {
+    for_any(rounds(150, 8), any::<u64>(), |seed| {
+        let mut random = Random(seed);
+        let classes = random.pick(&[2, 2, 3, 5, 40]);
+        let (mut found, mut expected) = (vec![7.0; classes], vec![7.0; classes]);
+        for _ in 0..2 {
+            let voxels = if random.once_in(4) { rounds(9000, 300) } else { 1 + random.below(300) };
+            let shape = [1 + random.below(3), classes, 1 + random.below(2), voxels];
+            let wish = wish(&mut random, classes);
+            let (inputs, _) = draw::<f32>(&mut random, &shape, &wish, |_| 0.0);
+            let Truth::Labels(labels) = &inputs.truth else { unreachable!("made of labels") };
+            let table = count(&inputs, &labels.numbers(), classes).pooled();
+            (0..classes).for_each(|class| expected[class] += table.count(0, class, class) as f64);
+            level.engine().add_volumes(&inputs.problem(), &mut found).unwrap();
+            assert_eq!(found, expected, "{shape:?} {wish:?}");
+        }
+    });
+}
+per_level!(volumes);
+
+#[cfg(feature = "rayon")]
+fn volumes_on_threads(level: &Level) {
+    let mut random = Random(5);
+    let labels: Vec<i16> = (0..200_000).map(|_| random.below(300) as i16).collect();
+    let (mut found, mut expected) = (vec![0.0; 300], vec![0.0; 300]);
+    labels.iter().for_each(|&label| expected[label as usize] += 1.0);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let problem = Problem::new(Labels::from(View::label_map(&labels, &[2, 100, 1000]).unwrap()));
+    pool.install(|| level.engine_on(dice_simd::Rayon).add_volumes(&problem, &mut found)).unwrap();
+    assert_eq!(found, expected);
+}
+#[cfg(feature = "rayon")]
+per_level!(volumes_on_threads);
 
 /// Bytes of some of the classes in each stretch of the volume, as organs are; in some volumes of all of them throughout.
 fn stretches(random: &mut Random, classes: usize, voxels: usize) -> Vec<u8> {
@@ -345,6 +380,32 @@ fn what_cannot_be_is_named(level: &Level) {
     }
 }
 per_level!(what_cannot_be_is_named);
+
+/// Nothing is added to volumes when something is wrong.
+fn volumes_of_what_cannot_be(level: &Level) {
+    let inputs = Inputs::<f32>::labelled(&[2, 3, 9000], &vec![0.0; 54_000], &vec![2; 18_000]);
+    let (problem, mut volumes) = (inputs.problem(), [0.0, 1.0, 2.0]);
+    let mut run = |problem: &Problem<'_>, classes: usize| {
+        let error = level.engine().add_volumes(problem, &mut volumes[..classes]).unwrap_err();
+        assert_eq!(volumes, [0.0, 1.0, 2.0]);
+        error
+    };
+    assert_eq!(run(&problem, 2), Error::LabelOutOfRange { index: 0, label: 2, classes: 2 });
+    assert_eq!(run(&problem, 0), Error::ZeroClasses { shape: Dims::new(&[2, 1, 9000]) });
+    let dense = Problem { target: Dense::from(inputs.logits.view()).into(), ..problem };
+    assert_eq!(run(&dense, 3), Error::DenseTarget);
+    let mut weights = vec![1.0; 18_000];
+    weights[9003] = f32::NAN;
+    let weighted = Problem { voxel_weights: Some(View::label_map(&weights, &[2, 9000]).unwrap()), ..problem };
+    assert!(matches!(run(&weighted, 3), Error::Weight { what: "voxel weights", index: 9003, .. }));
+    let turned = View::label_map(&weights, &[9000, 2]).unwrap();
+    let turned = Problem { voxel_weights: Some(turned), ..problem };
+    assert!(matches!(run(&turned, 3), Error::ShapeMismatch { .. }));
+    let empty = Problem::new(View::label_map(&[0_u8; 0], &[1, 0]).unwrap());
+    level.engine().add_volumes(&empty, &mut volumes).unwrap();
+    assert_eq!(volumes, [0.0, 1.0, 2.0]);
+}
+per_level!(volumes_of_what_cannot_be);
 
 fn what_does_not_fit(level: &Level) {
     let inputs = Inputs::<f32>::labelled(&[1, 2, 4, 5], &[0.5; 40], &[0; 20]);

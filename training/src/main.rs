@@ -109,7 +109,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 row(&outcome.dice),
                 outcome.last_value,
                 outcome.seconds,
-                100.0 * outcome.loss_seconds / outcome.seconds,
+                100.0 * outcome.loss_share,
                 outcome.first_gradient
             ),
             true,

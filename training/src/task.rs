@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use dice_data::{Brain, Digits};
+use dice_simd::{Engine, Problem, View};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -63,7 +64,7 @@ impl Task {
         let digit = |at: usize| digits[at / pixels] + 1;
         let labels = images.iter().enumerate().map(|(at, &white)| if white < 0.4 { 0 } else { digit(at) }).collect();
         let places = |numbers| [numbers, 0..1, 0..1];
-        Ok(Self {
+        Self {
             name: "digits",
             classes: vec!["back", "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
             matter: 1..11,
@@ -81,7 +82,7 @@ impl Task {
             training: Part { places: places(0..TRAINING), size },
             held_out: Part { places: places(TRAINING..digits.len()), size },
         }
-        .counted())
+        .counted()
     }
 
     /// The question itself: patches of 32³ voxels of the left half of a brain, a bit less than half of them without some class.
@@ -97,7 +98,7 @@ impl Task {
             places: [0..shape[0] - size + 1, 0..shape[1] - size + 1, columns.start..columns.end - size + 1],
             size: [size; 3],
         };
-        Ok(Self {
+        Self {
             name: "brain",
             classes: vec!["outside", "CSF", "grey", "white"],
             matter: 1..4,
@@ -115,25 +116,21 @@ impl Task {
             training: part(32, 0..half),
             held_out: part(48, half..shape[2]),
         }
-        .counted())
+        .counted()
     }
 
     /// Counts the voxels that can be trained on.
-    fn counted(mut self) -> Self {
-        let [depth, height, width] = [0, 1, 2].map(|axis| {
-            let Range { start, end } = self.training.places[axis];
-            start..end - 1 + self.training.size[axis]
-        });
+    fn counted(mut self) -> Result<Self, Box<dyn Error>> {
+        let Part { places, size } = &self.training;
+        let [_, height, width] = self.shape;
+        let [d, h, w] = [0, 1, 2].map(|axis| places[axis].end - places[axis].start + size[axis] - 1);
+        let start = (places[0].start * height + places[1].start) * width + places[2].start;
+        let plane = height * width;
+        let strides = [0, 0, plane as isize, width as isize, 1];
+        let labels = View::strided(&self.labels, &[1, 1, d, h, w], &strides, start)?;
         self.volumes = vec![0.0; self.classes.len()];
-        for d in depth {
-            for h in height.clone() {
-                let row = (d * self.shape[1] + h) * self.shape[2];
-                for &label in &self.labels[row + width.start..row + width.end] {
-                    self.volumes[usize::from(label)] += 1.0;
-                }
-            }
-        }
-        self
+        Engine::new().add_volumes(&Problem::new(labels), &mut self.volumes)?;
+        Ok(self)
     }
 
     /// A batch of patches, drawn anew.

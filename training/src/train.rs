@@ -35,9 +35,10 @@ pub(crate) struct Outcome {
     /// Of each class on all that is held out.
     pub(crate) dice: Vec<f64>,
     pub(crate) last_value: f64,
-    /// Of training, and the loss's share of them: value and gradient.
+    /// Of training.
     pub(crate) seconds: f64,
-    pub(crate) loss_seconds: f64,
+    /// Of these what the loss takes, value and gradient: the median of a few steps.
+    pub(crate) loss_share: f64,
     /// The greatest element of the first gradient by the logits.
     pub(crate) first_gradient: f64,
 }
@@ -62,39 +63,45 @@ pub(crate) fn train(
     // Of burn's epsilon, 1e-5, a gradient of 1e-11 would see nothing but that.
     let mut optimiser = AdamConfig::new().with_epsilon(1e-8).init();
     let (mut first_gradient, mut last_value) = (0.0, 0.0);
-    let (started, mut in_loss, mut in_scores) = (Instant::now(), Duration::ZERO, Duration::ZERO);
+    let (started, mut in_loss, mut aside) = (Instant::now(), Vec::new(), Duration::ZERO);
     for step in 0..settings.steps {
-        if step > 0 && step % settings.steps.div_ceil(ROWS) == 0 {
+        let looks = step % settings.steps.div_ceil(ROWS) == 0;
+        if looks && step > 0 {
             let began = Instant::now();
             let dice = score(task, &network, false, &device)?;
-            in_scores += began.elapsed();
+            aside += began.elapsed();
             watch(&Progress { step, dice: Some(dice) });
         }
         let batch = task.draw(&mut random, settings.batch, &training);
         let logits = network.forward(batch.images);
-        let began = Instant::now();
         let problem = Problem::labels(batch.labels);
-        let value = dice_burn::loss(logits.clone(), &problem, loss)?;
-        last_value = value.clone().into_scalar::<f64>();
-        in_loss += began.elapsed();
-        if step == 0 {
-            first_gradient = greatest_gradient(logits, &problem, loss)?;
+        if looks {
+            let began = Instant::now();
+            let gradient = gradient(&logits, &problem, loss)?;
+            in_loss.push(began.elapsed());
+            if step == 0 {
+                first_gradient = gradient.abs().max().into_scalar();
+            }
+            aside += began.elapsed();
         }
+        let value = dice_burn::loss(logits, &problem, loss)?;
+        last_value = value.clone().into_scalar::<f64>();
         let gradients = GradientsParams::from_grads(value.backward(), &network);
         network = optimiser.step(settings.rate, network, gradients);
         watch(&Progress { step: step + 1, dice: None });
     }
-    let seconds = (started.elapsed() - in_scores).as_secs_f64();
+    let seconds = (started.elapsed() - aside).as_secs_f64();
     let dice = score(task, &network, true, &device)?;
-    Ok(Outcome { dice, last_value, seconds, loss_seconds: in_loss.as_secs_f64(), first_gradient })
+    in_loss.sort();
+    let loss_share = in_loss[in_loss.len() / 2].as_secs_f64() * settings.steps as f64 / seconds;
+    Ok(Outcome { dice, last_value, seconds, loss_share, first_gradient })
 }
 
-/// The greatest element of the gradient by the logits.
-fn greatest_gradient(logits: Tensor<5>, problem: &Problem, loss: &Compound) -> Result<f64, Box<dyn Error>> {
-    let logits = logits.detach().require_grad();
+/// The gradient by the logits alone: what the loss is of a step, its value and both passes.
+fn gradient(logits: &Tensor<5>, problem: &Problem, loss: &Compound) -> Result<Tensor<5>, Box<dyn Error>> {
+    let logits = logits.clone().detach().require_grad();
     let gradients = dice_burn::loss(logits.clone(), problem, loss)?.backward();
-    let gradient = logits.grad(&gradients).expect("the loss depends on the logits");
-    Ok(gradient.abs().max().into_scalar())
+    Ok(logits.grad(&gradients).expect("the loss depends on the logits"))
 }
 
 /// Dice of each class over all held-out voxels, of the most probable classes.

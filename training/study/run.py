@@ -38,13 +38,13 @@ MAIN = "dice_ce cross_entropy dice gdl_inverse gdl_square monai_gdl batch_pooled
 MAIN = MAIN.split()
 
 
-def runs(task, losses, norms=None, batches=None, rates=None, seeds=range(1, 6)):
+def runs(task, losses, norms=None, batches=None, rates=None, steps=None, seeds=range(1, 6)):
     norms = norms or ("none", NORM[task])
     batches = batches or ({"digits": 16, "brain": 2}[task],)
     rates = rates or (RATE[task],)
     # Seed by seed, so that a plan that is stopped has something of each.
     for seed, rate, batch, norm, loss in product(seeds, rates, batches, norms, losses):
-        yield dict(task=task, loss=loss, norm=norm, batch=batch, rate=rate, seed=seed, steps=STEPS[task])
+        yield dict(task=task, loss=loss, norm=norm, batch=batch, rate=rate, seed=seed, steps=steps or STEPS[task])
 
 
 def plans():
@@ -52,6 +52,7 @@ def plans():
     return {
         "brain_main": runs("brain", MAIN),
         "digits_main": runs("digits", MAIN),
+        "brain_long": runs("brain", MAIN, norms=("instance",), steps=1800),
         "brain_others": runs("brain", others),
         "digits_others": runs("digits", others),
         "brain_batches": runs("brain", MAIN, norms=("instance",), batches=(1, 16)),

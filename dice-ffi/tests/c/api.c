@@ -22,7 +22,7 @@ static struct {
 
 static struct {
     float gradient[N * C * V + 16];
-    double values[N + 1], cotangent[COTANGENT + 1];
+    double values[N + 1], cotangent[COTANGENT + 1], volumes[C];
     int64_t table[TABLE + 12], counts[N * C * C + 1];
     dice_class_report reports[REPORTS + 1];
     size_t lens[3];
@@ -696,6 +696,25 @@ static void confusions(void) {
     restore();
 }
 
+static void volumes(void) {
+    const int64_t turned[] = {N, 5, 4}, channels[] = {N, 2, 4, 5}, no_sample[] = {0, 4, 5};
+    double found[C] = {0.0};
+    OK(dice_add_volumes(&problem, found, C));
+    CHECK(found[0] + found[1] + found[2] == N * V);
+    WITH(y.shape = no_sample, OK(dice_add_volumes(&problem, found, C)));
+    CHECK(found[0] + found[1] + found[2] == N * V);
+    REFUSED(DICE_NULL_POINTER, dice_add_volumes(NULL, out.volumes, C));
+    REFUSED(DICE_NULL_POINTER, dice_add_volumes(&problem, NULL, C));
+    REFUSED(DICE_LAYOUT, dice_add_volumes(&problem, (double *)askew(out.volumes), C));
+    REFUSED(DICE_SHAPE, dice_add_volumes(&problem, out.volumes, 0));
+    REFUSED(DICE_LENGTH, dice_add_volumes(&problem, out.volumes, SIZE_MAX));
+    WITH(problem.target = NULL, REFUSED(DICE_NULL_POINTER, dice_add_volumes(&problem, out.volumes, C)));
+    WITH((MAKE_DENSE), REFUSED(DICE_UNSUPPORTED, dice_add_volumes(&problem, out.volumes, C)));
+    WITH((y.shape = channels, y.ndim = 4), REFUSED(DICE_SHAPE, dice_add_volumes(&problem, out.volumes, C)));
+    WITH((problem.mask = &mask, mask.shape = turned), REFUSED(DICE_SHAPE, dice_add_volumes(&problem, out.volumes, C)));
+    WITH((in.labels[21] = 3, in.labels[30] = 9), REFUSED_AT(DICE_LABEL, dice_add_volumes(&problem, out.volumes, C), 21, 3, C));
+}
+
 /* ---------------------------------------------------------------- what the passes find */
 
 static void labels_and_logits(void) {
@@ -901,6 +920,7 @@ int main(void) {
     masks_and_weights();
     dense_targets();
     confusions();
+    volumes();
     labels_and_logits();
     any_table();
     empty_tensors();

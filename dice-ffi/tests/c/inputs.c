@@ -305,13 +305,14 @@ static void parts(void) {
     scene_free(s);
 }
 
-/* ---------------------------------------------------------------- confusion matrices */
+/* ---------------------------------------------------------------- confusion matrices and volumes */
 
 static void confusion(int64_t c, int type, int map_type, uint64_t seed) {
     const int64_t n = 2, v = 333, classes = c == 1 ? 2 : c;
     numbers *z = numbers_new(type, n, c, v, LAST), *map = numbers_new(map_type, n, 1, v, GAPS), *y = numbers_new(I32, n, 1, v, GAPS);
     numbers *mask = numbers_new(U8, n, 1, v, FIRST);
     int64_t counts[2][2 * 25] = {{0}}, found[2 * 25], i, j, k;
+    double volumes[5] = {0.0};
     dice_problem problem = DICE_PROBLEM_INIT;
     for (i = 0; i < n; i++) {
         for (j = 0; j < v; j++) {
@@ -338,6 +339,16 @@ static void confusion(int64_t c, int type, int map_type, uint64_t seed) {
     CHECK(memcmp(found, counts[0], (size_t)(n * classes * classes) * sizeof(int64_t)) == 0);
     OK(dice_confusion(&map->tensor, &problem, classes, found, (size_t)(n * classes * classes)));
     CHECK(memcmp(found, counts[1], (size_t)(n * classes * classes) * sizeof(int64_t)) == 0);
+    /* Twice, which adds. */
+    OK(dice_add_volumes(&problem, volumes, (size_t)classes));
+    OK(dice_add_volumes(&problem, volumes, (size_t)classes));
+    for (k = 0; k < classes; k++) {
+        int64_t volume = 0;
+        for (i = 0; i < n; i++) {
+            for (j = 0; j < classes; j++) volume += counts[0][(i * classes + k) * classes + j];
+        }
+        CHECK(volumes[k] == 2.0 * (double)volume);
+    }
     numbers_free(z), numbers_free(map), numbers_free(y), numbers_free(mask);
 }
 

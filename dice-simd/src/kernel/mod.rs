@@ -31,7 +31,7 @@ pub(crate) use composed::{Composed, is_plain_cotangent, is_plain_request};
 pub(crate) use confusion::{LogitConfusionPass, MapConfusionPass};
 pub(crate) use counts::FoundConfusion;
 pub use exp::{exp_m1_nonpositive, exp_m1_nonpositive_f64, exp_nonpositive, exp_nonpositive_f64};
-pub(crate) use labels::LabelCheck;
+pub(crate) use labels::{FoundLabels, LabelPass};
 pub use ln::{ln_1p_unit, ln_1p_unit_f64, ln_positive, ln_positive_f64};
 pub use power::{pow_unit, pow_unit_f64};
 pub(crate) use pullback::PullbackPass;
