@@ -8,7 +8,7 @@
  *   dice_tensor z = dice_f32(logits, 5, shape), g = dice_f32(gradient, 5, shape), y = dice_u8(labels, 4, label_shape);
  *   dice_problem problem = DICE_PROBLEM_INIT;
  *   problem.target = &y;
- *   dice_loss loss = DICE_LOSS_INIT;                                 // generalised Dice, this library's defaults
+ *   dice_loss loss = DICE_LOSS_INIT;                                 // soft Dice + cross-entropy: the default
  *   double value;
  *   if (dice_value_and_grad(&z, &problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &g) != DICE_OK)
  *       fprintf(stderr, "%s\n", dice_last_error());
@@ -279,7 +279,7 @@ enum {
     DICE_CLASSES_FIRST = 1, /* over the classes of a group, then over the groups that have any */
     DICE_GROUPS_FIRST = 2   /* over the groups that have a class, then over the classes that any has */
 };
-enum { DICE_INVERSE_SQUARE = 0, DICE_INVERSE = 1, DICE_UNIFORM = 2, DICE_FIXED = 3 }; /* 1/T^2, 1/T, 1, class_weights */
+enum { DICE_INVERSE = 0, DICE_INVERSE_SQUARE = 1, DICE_UNIFORM = 2, DICE_FIXED = 3 }; /* 1/T, 1/T^2, 1, class_weights */
 /* The weight of a class that is absent from the group (T = 0). Uniform and fixed weights are never touched. */
 enum {
     DICE_LEAST_PRESENT = 0, /* the smallest weight of the present classes: gentle at any size of the volume */
@@ -346,7 +346,7 @@ typedef struct dice_term {
     double softening;                /* d from 0 to 1: I = (1-d) I + d S, T = (1-d) T + d m (kornia: 1e-6) */
 
     /* of generalised Dice */
-    int32_t weighting;          /* DICE_INVERSE_SQUARE ... */
+    int32_t weighting;          /* DICE_INVERSE ... */
     int32_t absent;             /* DICE_LEAST_PRESENT ... */
     int32_t raw_weights;        /* 0: weights are divided by the largest one of a present class; 1: as they are */
     int32_t weighed_volume;     /* DICE_TARGET ... */
@@ -411,7 +411,7 @@ dice_status dice_loss_preset(const char *name, dice_term *terms, size_t capacity
 const char *dice_loss_preset_name(size_t index);
 
 /* Weights of classes from their volumes in a whole data set (0, or from 1e-30 to 1e30: voxels or fractions), one per volume:
- * DICE_INVERSE_SQUARE, DICE_INVERSE or DICE_UNIFORM, scaled to a mean of 1. A class of volume 0 weighs as little as the largest
+ * DICE_INVERSE, DICE_INVERSE_SQUARE or DICE_UNIFORM, scaled to a mean of 1. A class of volume 0 weighs as little as the largest
  * one. weights may be volumes. dice_add_volumes counts them. */
 dice_status dice_class_weights_from_volumes(const double *volumes, size_t num, int32_t weighting, double *weights);
 

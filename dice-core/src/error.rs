@@ -60,8 +60,8 @@ pub enum Error {
         /// What cannot be summed.
         what: &'static str,
     },
-    /// A confusion matrix needs a class per voxel.
-    #[error("a dense target has no confusion matrix: labels are needed")]
+    /// Confusion matrices and volumes need a class per voxel.
+    #[error("the target is dense: voxels are counted by labels")]
     DenseTarget,
     /// Two tensors that must agree do not.
     #[error("{what}: shape {found} does not fit the logits' shape {expected}")]

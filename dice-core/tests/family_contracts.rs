@@ -119,7 +119,7 @@ fn a_factor_of_zero_leaves_the_term_out() {
         assert_eq!(scene.run(&(silent.clone() + SoftDice::default()), &[1.0]).unwrap(), alone, "{name}");
         assert_eq!(scene.run(&(SoftDice::default() + silent), &[1.0]).unwrap(), alone, "{name}");
     }
-    let nothing = Compound::<Loss>::default();
+    let nothing = Compound::<Loss> { terms: Vec::new() };
     let scene = Scene::of_shape(&mut Random(1), Activation::Softmax, Kind::Labels, [2, 3, 7]);
     let (values, gradient) = scene.run(&nothing, &[1.0]).unwrap();
     assert_eq!(values, [0.0]);

@@ -1,8 +1,8 @@
 //! From `dice_loss` to a head.
 
-use dice_simd::core::loss::{
-    ClassWeights, Compound, GeneralizedDice, Loss as CoreLoss, Options, Pooling, Term as CoreTerm,
-};
+use std::sync::LazyLock;
+
+use dice_simd::core::loss::{ClassWeights, Compound, Loss as CoreLoss, Options, Pooling, Term as CoreTerm};
 use dice_simd::core::{Cotangent, Error, Grouping, LossHead, Reduction, Request, Sum, Values};
 
 use crate::memory;
@@ -21,6 +21,9 @@ pub struct LossStruct {
 
 // SAFETY: any bits are valid, `struct_size` first.
 unsafe impl Described for LossStruct {}
+
+/// The loss of no terms.
+static DEFAULT: LazyLock<Compound> = LazyLock::new(Compound::default);
 
 /// A head of the caller's description.
 #[derive(Debug, Default)]
@@ -47,7 +50,7 @@ impl Loss {
         // SAFETY: the caller vouches for the pointer.
         let loss = unsafe { checked_struct(loss, "loss") }?;
         if loss.num_terms == 0 {
-            self.head.terms.push(CoreTerm::new(GeneralizedDice::default().into()));
+            self.head.terms.extend_from_slice(&DEFAULT.terms);
         } else {
             // SAFETY: the caller vouches for the terms.
             unsafe { self.read_terms(loss) }?;

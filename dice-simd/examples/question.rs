@@ -1,4 +1,4 @@
-//! The question that this library starts from, its answer, and why the default is neither.
+//! The question that this library starts from, its answer, and why this library's generalised Dice loss is neither.
 //!
 //! ```text
 //! cargo run --release --example question
@@ -17,25 +17,25 @@ const CONFIDENT: f32 = 1.1;
 
 fn main() -> Result<(), Error> {
     println!("One of four classes is absent; half of each voxel's probability is on its class");
-    println!("  {:14} {:>22} {:>22}", "", "28 x 28 pixels", "128 x 128 x 128 voxels");
-    println!("  {:14} {:>12} {:>9} {:>12} {:>9}", "preset", "loss", "max |g|V", "loss", "max |g|V");
+    println!("  {:16} {:>22} {:>22}", "", "28 x 28 pixels", "128 x 128 x 128 voxels");
+    println!("  {:16} {:>12} {:>9} {:>12} {:>9}", "preset", "loss", "max |g|V", "loss", "max |g|V");
     for (name, make) in GeneralizedDice::PRESETS {
         let loss = make();
         let (small, steep) = absent_class(&loss, &[28, 28])?;
         let (large, steep_large) = absent_class(&loss, &[128, 128, 128])?;
-        println!("  {name:14} {small:12.8} {steep:9.1e} {large:12.8} {steep_large:9.1e}");
+        println!("  {name:16} {small:12.8} {steep:9.1e} {large:12.8} {steep_large:9.1e}");
     }
     println!(
         "  max |g|V: the steepest gradient by a logit, times the number of voxels; about 1 where the loss learns\n"
     );
 
     println!("A uniform prediction of four equal classes: the exact loss is 0.75 at every size");
-    print!("  {:14}", "preset");
+    print!("  {:16}", "preset");
     let sides = [32, 64, 128, 160];
     sides.iter().for_each(|side| print!(" {:>11}", format!("{side}^3")));
     println!();
-    for (name, loss) in [("default", GeneralizedDice::default()), ("monai_gdl", GeneralizedDice::monai_gdl())] {
-        print!("  {name:14}");
+    for (name, loss) in [("generalized_dice", GeneralizedDice::default()), ("monai_gdl", GeneralizedDice::monai_gdl())] {
+        print!("  {name:16}");
         for side in sides {
             print!(" {:11.8}", uniform(&loss, side)?);
         }

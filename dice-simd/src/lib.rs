@@ -5,7 +5,7 @@
 //! the same bits: on each [`Isa`] with fused multiply-add, with any number of threads, in any memory layout.
 //!
 //! ```
-//! use dice_simd::{Engine, Problem, View, ViewMut, loss::GeneralizedDice};
+//! use dice_simd::{Engine, Problem, View, ViewMut, loss::Compound};
 //!
 //! let shape = [1, 2, 1, 2, 2]; // one sample, two classes, 1 × 2 × 2 voxels
 //! let logits = [2.0, 1.0, -1.0, 0.0, -2.0, 0.0, 1.0, 3.0_f32];
@@ -14,8 +14,9 @@
 //! let problem = Problem::new(View::label_map(&labels, &[1, 1, 2, 2])?);
 //! let mut gradient = [0.0_f32; 8];
 //! let mut gradient = ViewMut::channels_first(&mut gradient, &shape)?;
-//! let eval = Engine::new().value_and_grad(&logits, &problem, &GeneralizedDice::default(), &mut gradient)?;
-//! assert!(eval.value() < 0.2);
+//! let loss = Compound::default(); // soft Dice + cross-entropy; see `loss` for others
+//! let eval = Engine::new().value_and_grad(&logits, &problem, &loss, &mut gradient)?;
+//! assert!(eval.value() < 0.4);
 //! # Ok::<(), dice_simd::Error>(())
 //! ```
 //!

@@ -1,5 +1,6 @@
 //! The losses that are trained, by name. The study in training/study has more, these among them.
 
+use dice_simd::Activation;
 use dice_simd::loss::{
     ClassWeighting, ClassWeights, Compound, CrossEntropy, Focal, GeneralizedDice, SoftDice, VolumeWeighting,
 };
@@ -28,7 +29,11 @@ pub(crate) const LOSSES: [NamedLoss; 14] = [
     // This library's generalised Dice.
     NamedLoss { name: "default", make: |_| GeneralizedDice::default().into() },
     // The question that this library starts from, and the answer to it.
-    NamedLoss { name: "batch_pooled", make: |_| GeneralizedDice::batch_pooled().into() },
+    NamedLoss {
+        name: "batch_pooled",
+        // It takes probabilities: those of the network's softmax.
+        make: |_| GeneralizedDice { activation: Activation::Softmax, ..GeneralizedDice::batch_pooled() }.into(),
+    },
     NamedLoss { name: "per_sample", make: |_| GeneralizedDice::per_sample().into() },
     NamedLoss { name: "monai_gdl", make: |_| GeneralizedDice::monai_gdl().into() },
     NamedLoss { name: "dice", make: |_| SoftDice::default().into() },

@@ -5,6 +5,7 @@ from libdice import term, weights_from_volumes
 
 # Values of the header's enumerations.
 BATCH = 2
+SOFTMAX = 0
 INVERSE_SQUARE, INVERSE, UNIFORM, FIXED = 0, 1, 2, 3
 MAX_FINITE, EPSILON, ZERO = 1, 2, 4
 RATIO, SKIP, EMPTY_ZERO = 1, 2, 3
@@ -26,23 +27,30 @@ def dice(**settings):
     return [term("soft_dice", **settings)]
 
 
+def batch_pooled():
+    """The question's loss takes probabilities: those of the network's softmax."""
+    terms = libdice.preset("batch_pooled")
+    terms[0].activation = SOFTMAX
+    return terms
+
+
 LOSSES = {
     # The question and its answer, Sudre's weights as MONAI and the paper have them.
-    "batch_pooled": lambda v: libdice.preset("batch_pooled"),
+    "batch_pooled": lambda v: batch_pooled(),
     "per_sample": lambda v: libdice.preset("per_sample"),
     "monai_gdl": lambda v: libdice.preset("monai_gdl"),
     # Generalised Dice with this library's policies: weights 1/T², 1/T, 1 of a patch, of a batch, and of the data set.
-    "gdl_square": lambda v: gdl(),
-    "gdl_square_batch": lambda v: gdl(grouping=BATCH),
+    "gdl_square": lambda v: gdl(weighting=INVERSE_SQUARE),
+    "gdl_square_batch": lambda v: gdl(weighting=INVERSE_SQUARE, grouping=BATCH),
     "gdl_inverse": lambda v: gdl(weighting=INVERSE),
     "gdl_inverse_batch": lambda v: gdl(weighting=INVERSE, grouping=BATCH),
     "gdl_uniform": lambda v: gdl(weighting=UNIFORM),
     "gdl_square_volumes": lambda v: gdl(weighting=FIXED, class_weights=weights_from_volumes(v, INVERSE_SQUARE)),
     "gdl_inverse_volumes": lambda v: gdl(weighting=FIXED, class_weights=weights_from_volumes(v, INVERSE)),
     # What an absent class weighs.
-    "gdl_square_max": lambda v: gdl(absent=MAX_FINITE),
-    "gdl_square_zero": lambda v: gdl(absent=ZERO),
-    "gdl_square_1e-6": lambda v: gdl(absent=EPSILON, absent_epsilon=1e-6, raw_weights=1),
+    "gdl_square_max": lambda v: gdl(weighting=INVERSE_SQUARE, absent=MAX_FINITE),
+    "gdl_square_zero": lambda v: gdl(weighting=INVERSE_SQUARE, absent=ZERO),
+    "gdl_square_1e-6": lambda v: gdl(weighting=INVERSE_SQUARE, absent=EPSILON, absent_epsilon=1e-6, raw_weights=1),
     "gdl_inverse_max": lambda v: gdl(weighting=INVERSE, absent=MAX_FINITE),
     "gdl_inverse_zero": lambda v: gdl(weighting=INVERSE, absent=ZERO),
     # A ratio per class, and what a class that a patch lacks is worth.
@@ -66,7 +74,7 @@ LOSSES = {
     "dice_ce": lambda v: dice() + cross_entropy(),
     "dice_batch_ce": lambda v: dice(grouping=BATCH) + cross_entropy(),
     "dice_focal": lambda v: dice() + focal(),
-    "gdl_square_ce": lambda v: gdl() + cross_entropy(),
+    "gdl_square_ce": lambda v: gdl(weighting=INVERSE_SQUARE) + cross_entropy(),
     "gdl_inverse_ce": lambda v: gdl(weighting=INVERSE) + cross_entropy(),
     "gdl_inverse_volumes_ce": lambda v: gdl(weighting=FIXED, class_weights=weights_from_volumes(v, INVERSE)) + cross_entropy(),
     "monai_gdl_ce": lambda v: libdice.preset("monai_gdl") + cross_entropy(),

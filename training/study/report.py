@@ -3,8 +3,8 @@
 
     pip install numpy scipy matplotlib
 
-Prints a table per plan in Markdown: of each loss the mean Dice of the classes that matter, with a 95 % interval over the networks,
-and in how many of them some class was lost, its Dice under 0.1. With --pictures it draws the curves, the gradients of the first steps
+Prints a table per plan in Markdown: of each loss and setting the mean Dice of the classes that matter, with a 95 % interval over the
+networks, and in how many of them some class was lost, its Dice under 0.1. With --pictures it draws the curves, the gradients of the first steps
 and the predictions of the plans brain_main and digits_main.
 """
 
@@ -53,19 +53,33 @@ def mean_and_interval(values):
     return values.mean(), stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
 
 
-def table(runs):
-    task = runs[0]["task"]
-    names = ["CSF", "grey", "white"] if task == "brain" else []
-    print("| loss | mean Dice | " + "".join(f"{name} | " for name in names) + "a class lost | runs |")
-    print("|---|---|" + "---|" * (len(names) + 2))
+def cells(runs, task):
+    """What is said of a loss in one setting."""
+    dice = np.array([run["dice"][MATTER[task]] for run in runs])
+    mean, interval = mean_and_interval(dice.mean(1))
+    lost = int((dice.min(1) < LOST).sum())
+    classes = [" / ".join(f"{value:.2f}" for value in dice.mean(0))] if task == "brain" else []
+    return mean, [f"{mean:.3f} ± {interval:.3f}" if len(runs) > 1 else f"{mean:.3f}", *classes, f"{lost} of {len(runs)}"]
+
+
+def table(plan):
+    """A row per loss, best first, and a few columns per setting."""
+    runs = load(plan)
+    task, settings = runs[0]["task"], groups(runs)
+    columns = ["mean Dice", *(["CSF / grey / white"] if task == "brain" else []), "a class lost"]
+    different = [name for at, name in enumerate(SETTINGS) if len({key[at] for key in settings}) > 1] or SETTINGS[:1]
+    titles = [", ".join(f"{name} {run[0][name]}" for name in different) for run in settings.values()]
+    print("| loss | " + " | ".join(f"{title}: {column}" for title in titles for column in columns) + " |")
+    print("|---|" + "---|" * (len(titles) * len(columns)))
     rows = []
-    for loss, of_loss in by_loss(runs).items():
-        dice = np.array([run["dice"][MATTER[task]] for run in of_loss])
-        mean, interval = mean_and_interval(dice.mean(1))
-        lost = int((dice.min(1) < LOST).sum())
-        classes = "".join(f"{value:.3f} | " for value in dice.mean(0)) if names else ""
-        text = f"| `{loss}` | {mean:.3f} ± {interval:.3f} | {classes}{lost or '–'} | {len(of_loss)} |"
-        rows.append((mean, text))
+    for loss in by_loss(runs):
+        row, means = [], []
+        for of_setting in settings.values():
+            of_loss = [run for run in of_setting if run["loss"] == loss]
+            mean, texts = cells(of_loss, task) if of_loss else (0.0, ["–"] * len(columns))
+            means.append(mean)
+            row += texts
+        rows.append((np.mean(means), f"| `{loss}` | " + " | ".join(row) + " |"))
     for _, text in sorted(rows, reverse=True):
         print(text)
     print()
@@ -159,10 +173,9 @@ def main():
     arguments.add_argument("--pictures", type=Path, metavar="FOLDER")
     options = arguments.parse_args()
     for file in sorted(RESULTS.glob("*.jsonl")):
-        for settings, runs in groups(load(file.stem)).items():
-            what = ", ".join(f"{name} {value}" for name, value in zip(SETTINGS, settings))
-            print(f"## {file.stem}: {runs[0]['steps']} steps, {what}\n")
-            table(runs)
+        runs = load(file.stem)
+        print(f"## {file.stem}: {runs[0]['steps']} steps, {len(runs)} networks\n")
+        table(file.stem)
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
         plans = [plan for plan in ["brain_main", "digits_main"] if load(plan)]

@@ -17,11 +17,11 @@ use crate::statistics::Statistics;
 /// How a class is weighed by its target volume T (in voxels of the group).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum ClassWeighting {
-    /// 1/T².
-    #[default]
-    InverseSquare,
     /// 1/T.
+    #[default]
     Inverse,
+    /// 1/T² (Sudre 2017). In a patch with a few voxels of the rarest class every other class weighs next to nothing.
+    InverseSquare,
     /// 1 for every class.
     Uniform,
     /// Given: one weight per kept class.

@@ -59,11 +59,11 @@ pub struct ClassWeights {
 /// How a class is weighed by a volume that is known beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum VolumeWeighting {
-    /// 1/T².
-    InverseSquare,
     /// 1/T.
     #[default]
     Inverse,
+    /// 1/T².
+    InverseSquare,
     /// 1 for every class.
     Uniform,
 }

@@ -263,7 +263,7 @@ impl Case {
             return Err(format!("a target of shape {target_shape:?}"));
         };
         let mut case = Self {
-            loss: Compound::default(),
+            loss: Compound { terms: Vec::new() },
             shape,
             channels_last,
             passed: recorded.tensor("input"),

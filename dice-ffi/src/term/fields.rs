@@ -195,7 +195,7 @@ pub(super) const COST_WEIGHTINGS: [WassersteinWeighting; 2] =
     [WassersteinWeighting::Foreground, WassersteinWeighting::Inverse];
 /// Those of the generalised Dice loss but [`FIXED`].
 pub(crate) const WEIGHTINGS: [VolumeWeighting; 3] =
-    [VolumeWeighting::InverseSquare, VolumeWeighting::Inverse, VolumeWeighting::Uniform];
+    [VolumeWeighting::Inverse, VolumeWeighting::InverseSquare, VolumeWeighting::Uniform];
 /// The weighting by weights that are given.
 pub(super) const FIXED: i32 = 3;
 

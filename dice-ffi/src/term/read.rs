@@ -290,8 +290,8 @@ impl Reader<'_, '_> {
     unsafe fn generalized_dice(&mut self) -> Result<GeneralizedDice, Failure> {
         let term = self.term;
         let weighting = match self.variant(&[0, 1, 2, FIXED], term.weighting, "weighting")? {
-            0 => ClassWeighting::InverseSquare,
-            1 => ClassWeighting::Inverse,
+            0 => ClassWeighting::Inverse,
+            1 => ClassWeighting::InverseSquare,
             2 => ClassWeighting::Uniform,
             // SAFETY: as the caller vouches.
             _ => ClassWeighting::Fixed(unsafe {

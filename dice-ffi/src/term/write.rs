@@ -108,8 +108,8 @@ fn generalized_dice(loss: &GeneralizedDice) -> Option<Term> {
         AbsentClass::Zero => (absent::ZERO, 0.0),
     };
     let (weighting, (class_weights, num_class_weights)) = match &loss.weighting {
-        ClassWeighting::InverseSquare => (0, numbers(&[])),
-        ClassWeighting::Inverse => (1, numbers(&[])),
+        ClassWeighting::Inverse => (0, numbers(&[])),
+        ClassWeighting::InverseSquare => (1, numbers(&[])),
         ClassWeighting::Uniform => (2, numbers(&[])),
         ClassWeighting::Fixed(weights) => (FIXED, numbers(weights)),
     };

@@ -166,7 +166,7 @@ static void null_pointers(void) {
     size_t len = 0;
     REFUSED(DICE_NULL_POINTER, dice_error_info(NULL));
     REFUSED(DICE_NULL_POINTER, dice_loss_preset(NULL, out.terms, 4, out.lens));
-    REFUSED(DICE_NULL_POINTER, dice_loss_preset("default", NULL, 1, out.lens));
+    REFUSED(DICE_NULL_POINTER, dice_loss_preset("default", NULL, 2, out.lens));
     REFUSED(DICE_NULL_POINTER, dice_loss_preset("default", out.terms, 4, NULL));
     REFUSED(DICE_NULL_POINTER, dice_class_weights_from_volumes(NULL, N, DICE_INVERSE, out.values));
     REFUSED(DICE_NULL_POINTER, dice_class_weights_from_volumes(in.cotangent, N, DICE_INVERSE, NULL));
@@ -697,7 +697,7 @@ static void confusions(void) {
 }
 
 static void volumes(void) {
-    const int64_t turned[] = {N, 5, 4}, channels[] = {N, 2, 4, 5}, no_sample[] = {0, 4, 5};
+    const int64_t turned[] = {N, 5, 4}, no_sample[] = {0, 4, 5};
     double found[C] = {0.0};
     OK(dice_add_volumes(&problem, found, C));
     CHECK(found[0] + found[1] + found[2] == N * V);
@@ -710,7 +710,6 @@ static void volumes(void) {
     REFUSED(DICE_LENGTH, dice_add_volumes(&problem, out.volumes, SIZE_MAX));
     WITH(problem.target = NULL, REFUSED(DICE_NULL_POINTER, dice_add_volumes(&problem, out.volumes, C)));
     WITH((MAKE_DENSE), REFUSED(DICE_UNSUPPORTED, dice_add_volumes(&problem, out.volumes, C)));
-    WITH((y.shape = channels, y.ndim = 4), REFUSED(DICE_SHAPE, dice_add_volumes(&problem, out.volumes, C)));
     WITH((problem.mask = &mask, mask.shape = turned), REFUSED(DICE_SHAPE, dice_add_volumes(&problem, out.volumes, C)));
     WITH((in.labels[21] = 3, in.labels[30] = 9), REFUSED_AT(DICE_LABEL, dice_add_volumes(&problem, out.volumes, C), 21, 3, C));
 }

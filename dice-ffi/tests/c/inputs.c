@@ -250,7 +250,8 @@ static void types_of_targets(int64_t c) {
 /* Slabs as tensors of their own, and samples one by one: merged, the bits of the whole. */
 static void parts(void) {
     const int64_t tile = dice_tile_voxels(), n = 2, c = 3, v = 2 * tile + 777;
-    const dice_loss loss = DICE_LOSS_INIT;
+    const dice_term term = default_term();
+    const dice_loss loss = loss_of(&term);
     scene *s = scene_new(n, c, v, 11);
     int64_t *whole = (int64_t *)room(s->num_table, sizeof(int64_t)), *merged = (int64_t *)room(s->num_table, sizeof(int64_t));
     int64_t *part = (int64_t *)room(s->num_table, sizeof(int64_t));

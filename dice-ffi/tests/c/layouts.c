@@ -133,7 +133,7 @@ static void ranks(void) {
     CHECK(memcmp(&found, &expected, sizeof found) == 0);
     s->z = dice_f32(s->logits, 2, flat), s->g = dice_f32(s->gradient, 2, flat), s->y = dice_u8(s->labels, 1, flat_labels);
     OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &found, 1, DICE_OVERWRITE, &s->g));
-    CHECK(found > 0.0 && found < 1.0);
+    CHECK(found > 0.0 && found < 10.0);
     scene_free(s);
 }
 

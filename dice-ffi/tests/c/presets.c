@@ -65,9 +65,17 @@ static void every_preset(void) {
 /* Some of them by hand. */
 static void by_hand(void) {
     dice_term terms[MOST_TERMS + 1], hand = default_term();
-    CHECK(fill("default", terms) == 1);
+    CHECK(fill("generalized_dice", terms) == 1);
     hand.grouping = DICE_PER_SAMPLE, hand.factor = 1.0;
     CHECK(memcmp(terms, &hand, sizeof hand) == 0);
+
+    CHECK(fill("default", terms) == 2);
+    hand = default_term();
+    hand.kind = DICE_SOFT_DICE, hand.grouping = DICE_PER_SAMPLE, hand.factor = 1.0;
+    CHECK(memcmp(&terms[0], &hand, sizeof hand) == 0);
+    hand = default_term();
+    hand.kind = DICE_CROSS_ENTROPY, hand.grouping = DICE_BATCH, hand.factor = 1.0, hand.divisor = DICE_WEIGHTS;
+    CHECK(memcmp(&terms[1], &hand, sizeof hand) == 0);
 
     CHECK(fill("monai_dice_ce", terms) == 2);
     hand = default_term();
@@ -110,6 +118,29 @@ static void turned_on(void) {
     scene_free(s);
 }
 
+/* A loss of no terms is the default, to the bits, and so is one of these two terms. */
+static void of_no_terms(void) {
+    dice_term terms[MOST_TERMS + 1], two[2];
+    dice_loss none = DICE_LOSS_INIT, named = DICE_LOSS_INIT, by_hand = DICE_LOSS_INIT;
+    scene *s = scene_new(2, 4, 300, 8);
+    const result expected = compute(s);
+    double value[3] = {0.0};
+    size_t num[3] = {0}, i;
+    const dice_loss *all[3];
+    all[0] = &none, all[1] = &named, all[2] = &by_hand;
+    named.terms = terms, named.num_terms = fill("default", terms);
+    two[0] = default_term(), two[1] = default_term();
+    two[0].kind = DICE_SOFT_DICE, two[1].kind = DICE_CROSS_ENTROPY;
+    by_hand.terms = two, by_hand.num_terms = 2;
+    for (i = 0; i < 3; i++) {
+        OK(dice_statistics_len(&s->z, all[i], &num[i]));
+        OK(dice_value_and_grad(&s->z, &s->problem, all[i], NULL, 0, &value[i], 1, DICE_OVERWRITE, &s->g));
+        CHECK(num[i] == num[0] && memcmp(&value[i], &expected.value, sizeof(double)) == 0);
+        CHECK(fnv1a(s->gradient, s->num_logits * sizeof(float)) == expected.gradient);
+    }
+    scene_free(s);
+}
+
 static void weights_from_volumes(void) {
     const double volumes[] = {4.0, 2.0, 1.0, 0.0}, bad[] = {-1.0, (double)NAN, (double)INFINITY, 1e-40, 1e300};
     double weights[4] = {9.0, 9.0, 9.0, 9.0}, in_place[2] = {2.0, 1.0}, wrong[2] = {1.0, 1.0};
@@ -137,6 +168,7 @@ static void weights_from_volumes(void) {
 int main(void) {
     every_preset();
     by_hand();
+    of_no_terms();
     turned_on();
     weights_from_volumes();
     return report("presets");

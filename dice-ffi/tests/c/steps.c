@@ -141,7 +141,8 @@ static void pooling(void) {
 
 /* The reports say what the problem holds. */
 static void reports(void) {
-    const dice_loss loss = DICE_LOSS_INIT;
+    const dice_term term = default_term();
+    const dice_loss loss = loss_of(&term);
     scene *s = scene_new(2, 3, 1000, 17);
     int64_t *table = (int64_t *)room(s->num_table, sizeof(int64_t));
     double share = 0.0;

@@ -2,7 +2,7 @@
 #include "reference.h"
 
 /* Those of the generalised Dice loss. */
-static const char *const PRESETS[] = {"default", "sudre2017", "monai_gdl", "niftynet_gdl", "batch_pooled", "per_sample"};
+static const char *const PRESETS[] = {"generalized_dice", "sudre2017", "monai_gdl", "niftynet_gdl", "batch_pooled", "per_sample"};
 enum { NUM_PRESETS = 6 };
 
 /* The loss is held to 1e-6, relative where it is large, and the gradient to 1e-6 of the greatest derivative by a probability:
@@ -134,7 +134,8 @@ static void reference_differentiates_itself(void) {
 /* A finite input of any size gives finite results; -infinity is probability 0; NaN and +infinity make NaN. */
 static void extreme_logits(void) {
     const float huge[] = {1e30F, -1e30F, 3.4e38F, -3.4e38F, 0.0F, 88.0F, -88.0F, 1e-40F};
-    const dice_loss loss = DICE_LOSS_INIT;
+    const dice_term term = default_term();
+    const dice_loss loss = loss_of(&term);
     scene *s = scene_new(1, 3, 500, 5);
     uint64_t seed = 1;
     double value = 0.0;

@@ -1,4 +1,4 @@
-//! Segments a brain by gradient descent on the generalised Dice loss.
+//! Segments a brain by gradient descent on the default loss, soft Dice and cross-entropy.
 //!
 //! ```text
 //! cargo run --release --example brain [-- --steps N] [--png FILE] [--export DIR]
@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use dice_data::{Brain, CLASSES};
 use dice_simd::Engine;
-use dice_simd::core::loss::GeneralizedDice;
-use dice_simd::core::{Error as DiceError, Evaluation, Problem, View, ViewMut};
+use dice_simd::core::loss::Compound;
+use dice_simd::core::{Error as DiceError, Evaluation, LossHead, Problem, View, ViewMut};
 
 use model::{Adam, Model};
 use picture::GradientSlice;
@@ -73,7 +73,7 @@ impl<'a> Segmentation<'a> {
     }
 
     /// The loss of `logits` and what it is made of.
-    fn value(&self, engine: &Engine, loss: &GeneralizedDice, logits: &[f32]) -> Result<Evaluation, DiceError> {
+    fn value(&self, engine: &Engine, loss: &impl LossHead, logits: &[f32]) -> Result<Evaluation, DiceError> {
         engine.value(&View::channels_first(logits, &self.shape)?, &self.problem, loss)
     }
 
@@ -81,7 +81,7 @@ impl<'a> Segmentation<'a> {
     fn value_and_grad(
         &self,
         engine: &Engine,
-        loss: &GeneralizedDice,
+        loss: &impl LossHead,
         logits: &[f32],
         gradient: &mut [f32],
     ) -> Result<Evaluation, DiceError> {
@@ -105,7 +105,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let brain = Brain::load()?;
     let image: Vec<f32> = brain.t1.iter().map(|t1| t1 / 255.0).collect();
     let task = Segmentation::new(&brain)?;
-    let (engine, loss) = (Engine::new(), GeneralizedDice::default());
+    let (engine, loss) = (Engine::new(), Compound::default());
     let [depth, height, width] = brain.shape;
     println!("A brain (MNI152, T1) of {depth} × {height} × {width} = {} voxels", thousands(task.voxels()));
     println!("Instruction set {}, {} threads", engine.isa(), rayon::current_num_threads());

@@ -31,13 +31,13 @@ pub(crate) fn presets(task: &Segmentation<'_>, engine: &Engine, logits: &[f32]) 
             let probabilities = softmax(logits, task.voxels());
             let probabilities = View::channels_last(&probabilities, &task.shape)?;
             let value = engine.value(&probabilities, &task.problem, &loss)?.value();
-            println!("  {name:14}{value:10.6}   of probabilities");
+            println!("  {name:16}{value:10.6}   of probabilities");
         } else {
-            println!("  {name:14}{:10.6}", task.value(engine, &loss, logits)?.value());
+            println!("  {name:16}{:10.6}", task.value(engine, &loss, logits)?.value());
         }
     }
-    println!("  Where every class is present they agree, but for monai_gdl: its smoothing of 1e-5 is absolute, and");
-    println!("  beside weights of 1/T² in a volume of this size that is no longer small.");
+    println!("  This library's own weighs by 1/T, the others by 1/T². Where every class is present these agree, but for");
+    println!("  monai_gdl: its smoothing of 1e-5 is absolute, and in a volume of this size no longer small beside 1/T².");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use dice_simd::core::Error as DiceError;
-use dice_simd::core::loss::GeneralizedDice;
+use dice_simd::core::loss::Compound;
 use dice_simd::{Engine, Isa};
 use rayon::prelude::*;
 
@@ -31,7 +31,7 @@ pub(crate) fn compare(task: &Segmentation<'_>, logits: &[f32], gradient: &mut [f
 
     println!("  {:10}{:>28}{:>34}{:>20}", "", "value", "value and gradient", "hash of gradient");
     for isa in Isa::available() {
-        let (engine, loss) = (Engine::new().with_isa(isa)?, GeneralizedDice::default());
+        let (engine, loss) = (Engine::new().with_isa(isa)?, Compound::default());
         let value = median(|| task.value(&engine, &loss, logits))?;
         let both = median(|| task.value_and_grad(&engine, &loss, logits, gradient))?;
         print!("  {isa:10}");

@@ -29,9 +29,11 @@ use crate::loss::wasserstein::Wasserstein;
 pub type Preset<L = Compound> = (&'static str, fn() -> L);
 
 impl Compound {
-    /// Every preset with its name, which is that of its constructor; `default` is [`GeneralizedDice::default`].
+    /// Every preset with its name, which is that of its constructor; `default` is the default of this type, and
+    /// `generalized_dice` is [`GeneralizedDice::default`].
     pub const PRESETS: &'static [Preset] = &[
-        ("default", || GeneralizedDice::default().into()),
+        ("default", Self::default),
+        ("generalized_dice", || GeneralizedDice::default().into()),
         ("sudre2017", || GeneralizedDice::sudre2017().into()),
         ("fidon2017", || Wasserstein::fidon2017().into()),
         ("batch_pooled", || GeneralizedDice::batch_pooled().into()),
@@ -89,7 +91,7 @@ impl Compound {
 impl GeneralizedDice {
     /// The presets that are a generalised Dice loss alone, with their names.
     pub const PRESETS: [Preset<Self>; 6] = [
-        ("default", Self::default),
+        ("generalized_dice", Self::default),
         ("sudre2017", Self::sudre2017),
         ("monai_gdl", Self::monai_gdl),
         ("niftynet_gdl", Self::niftynet_gdl),
@@ -97,7 +99,7 @@ impl GeneralizedDice {
         ("per_sample", Self::per_sample),
     ];
 
-    /// The preset of this name: `default`, `sudre2017`, `monai_gdl`, `niftynet_gdl`, `batch_pooled` or `per_sample`.
+    /// The preset of this name: `generalized_dice`, `sudre2017`, `monai_gdl`, `niftynet_gdl`, `batch_pooled` or `per_sample`.
     pub fn preset(name: &str) -> Option<Self> {
         Self::PRESETS.iter().find(|(known, _)| *known == name).map(|(_, make)| make())
     }

@@ -1,6 +1,6 @@
 //! The papers' own losses, by their authors' code where there is some.
 
-use crate::loss::generalized_dice::{AbsentClass, GeneralizedDice, WeightScale};
+use crate::loss::generalized_dice::{AbsentClass, ClassWeighting, GeneralizedDice, WeightScale};
 use crate::loss::options::Empty;
 use crate::loss::wasserstein::Wasserstein;
 
@@ -8,7 +8,13 @@ impl GeneralizedDice {
     /// Sudre et al. 2017: softmax, weights 1/T², an absent class has the largest weight of the present ones, no
     /// smoothing, mean over the samples. 0/0 is loss 0.
     pub fn sudre2017() -> Self {
-        Self { absent: AbsentClass::MaxFinite, scale: WeightScale::Raw, empty: Empty::Ratio, ..Self::default() }
+        Self {
+            weighting: ClassWeighting::InverseSquare,
+            absent: AbsentClass::MaxFinite,
+            scale: WeightScale::Raw,
+            empty: Empty::Ratio,
+            ..Self::default()
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use crate::activation::Activation;
 use crate::head::Grouping;
-use crate::loss::generalized_dice::{AbsentClass, GeneralizedDice, NonFiniteLoss, WeighedVolume, WeightScale};
+use crate::loss::generalized_dice::{
+    AbsentClass, ClassWeighting, GeneralizedDice, NonFiniteLoss, WeighedVolume, WeightScale,
+};
 use crate::loss::options::Empty;
 
 impl GeneralizedDice {
@@ -13,6 +15,7 @@ impl GeneralizedDice {
     pub fn batch_pooled() -> Self {
         Self {
             activation: Activation::None,
+            weighting: ClassWeighting::InverseSquare,
             absent: AbsentClass::Regularised(1e-5),
             weighed_volume: WeighedVolume::Ones,
             scale: WeightScale::Raw,
@@ -28,6 +31,7 @@ impl GeneralizedDice {
     /// 1e-6 is gentle in a small image only; see [`AbsentClass::Epsilon`].
     pub fn per_sample() -> Self {
         Self {
+            weighting: ClassWeighting::InverseSquare,
             absent: AbsentClass::Epsilon(1e-6),
             scale: WeightScale::Raw,
             empty: Empty::Ratio,
