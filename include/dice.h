@@ -13,6 +13,11 @@
  *   if (dice_value_and_grad(&z, &problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &g) != DICE_OK)
  *       fprintf(stderr, "%s\n", dice_last_error());
  *
+ * WHICH LOSS. A loss of no terms is soft Dice + cross-entropy: what to take if nothing speaks for another. docs/study.md shows why:
+ * a Dice loss alone has no gradient where a softmax has saturated, and in a network without normalisation that loses classes for
+ * good; the sum of any with cross-entropy never did. The generalised Dice loss is the most fragile, for its weights come from the
+ * volumes of each patch; with DICE_FIXED they are those of a data set (dice_add_volumes, dice_class_weights_from_volumes).
+ *
  * THE THREE STEPS. A loss of this family is a small formula over a few sums over the voxels:
  *   1. dice_statistics     one pass over logits and target: a table of int64 words;
  *   2. dice_loss_evaluate  from the table to the values and the cotangent, their derivative by the sums;
@@ -389,7 +394,7 @@ typedef struct dice_term {
     size_t num_costs;
 } dice_term;
 
-/* A weighted sum of terms; none for the default. Terms that have several values, per group or per class, must all have as many.
+/* A weighted sum of terms; none for soft Dice + cross-entropy, the preset "default". Terms that have several values, per group or per class, must all have as many.
  * They share both passes over the voxels and whatever sums they have in common; the reports are those of the first term. */
 typedef struct dice_loss {
     size_t struct_size;

@@ -276,11 +276,9 @@ fn the_failure_of_the_question() {
     assert!((1e-11..1e-9).contains(&steepest), "{steepest:e}");
     println!("question: loss {}, gradient {steepest:e}", values[0]);
 
-    for (loss, range) in [
-        (GeneralizedDice::default(), 0.44..0.46),
-        (by_square(), 0.52..0.54),
-        (preset("per_sample"), 0.52..0.54),
-    ] {
+    for (loss, range) in
+        [(GeneralizedDice::default(), 0.44..0.46), (by_square(), 0.52..0.54), (preset("per_sample"), 0.52..0.54)]
+    {
         let (values, gradient) = volume.run(&loss);
         assert!(range.contains(&values[0]), "{values:?}");
         assert!(largest(&gradient) > 1e6 * steepest, "{loss:?}: {:e} against {steepest:e}", largest(&gradient));

@@ -34,7 +34,8 @@ fn main() -> Result<(), Error> {
     let sides = [32, 64, 128, 160];
     sides.iter().for_each(|side| print!(" {:>11}", format!("{side}^3")));
     println!();
-    for (name, loss) in [("generalized_dice", GeneralizedDice::default()), ("monai_gdl", GeneralizedDice::monai_gdl())] {
+    for (name, loss) in [("generalized_dice", GeneralizedDice::default()), ("monai_gdl", GeneralizedDice::monai_gdl())]
+    {
         print!("  {name:16}");
         for side in sides {
             print!(" {:11.8}", uniform(&loss, side)?);

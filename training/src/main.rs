@@ -85,13 +85,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let classes: String = task.classes.iter().map(|class| format!("{class:>7}")).collect();
     println!("{:22} seed   step  {classes}", "loss");
 
-    let (started, runs) = (Instant::now(), chosen.len() * arguments.seeds as usize);
+    let losses: Vec<_> = chosen.iter().map(|loss| loss.make(&task.volumes)).collect();
+    // A loss that has two names is trained once.
+    let first_name = |at: usize| losses.iter().position(|loss| *loss == losses[at]).unwrap_or(at);
+    let trained: Vec<usize> = (0..losses.len()).filter(|&at| first_name(at) == at).collect();
+    let (started, runs) = (Instant::now(), trained.len() * arguments.seeds as usize);
     let mut results = vec![0.0; chosen.len()];
     for (run, (seed, at)) in
-        (1..=arguments.seeds).flat_map(|seed| (0..chosen.len()).map(move |at| (seed, at))).enumerate()
+        (1..=arguments.seeds).flat_map(|seed| trained.iter().map(move |&at| (seed, at))).enumerate()
     {
-        let loss = &chosen[at];
-        let outcome = train(&task, &loss.make(&task.volumes), &settings, seed, |progress| {
+        let loss = chosen[at];
+        let outcome = train(&task, &losses[at], &settings, seed, |progress| {
             let done = run as f64 + progress.step as f64 / settings.steps as f64;
             if let Some(dice) = &progress.dice {
                 say_over(&format!("{:22} {seed:4} {:6}  {}", loss.name, progress.step, row(dice)), true);
@@ -116,7 +120,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     let results: Vec<String> =
-        chosen.iter().zip(&results).map(|(loss, dice)| format!("{}={dice:.3}", loss.name)).collect();
+        chosen.iter().enumerate().map(|(at, loss)| format!("{}={:.3}", loss.name, results[first_name(at)])).collect();
     println!("RESULT {}", results.join(" "));
     Ok(())
 }

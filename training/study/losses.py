@@ -72,6 +72,7 @@ LOSSES = {
     "focal": lambda v: focal(),
     # Sums.
     "dice_ce": lambda v: dice() + cross_entropy(),
+    "dice_squared_ce": lambda v: dice(volumes=1) + cross_entropy(),
     "dice_batch_ce": lambda v: dice(grouping=BATCH) + cross_entropy(),
     "dice_focal": lambda v: dice() + focal(),
     "gdl_square_ce": lambda v: gdl(weighting=INVERSE_SQUARE) + cross_entropy(),

@@ -34,8 +34,10 @@ NORM = {"digits": "batch", "brain": "instance"}
 FIRST_STEPS = 40
 
 # What a reader would take, and what the question is about.
-MAIN = "dice_ce cross_entropy dice gdl_inverse gdl_square monai_gdl batch_pooled per_sample gdl_inverse_ce gdl_inverse_volumes"
-MAIN = MAIN.split()
+MAIN = """
+dice_ce dice_batch_ce dice_squared_ce gdl_inverse_ce cross_entropy dice dice_squared gdl_inverse gdl_square gdl_inverse_volumes
+monai_gdl per_sample batch_pooled
+""".split()
 
 
 def runs(task, losses, norms=None, batches=None, rates=None, steps=None, seeds=range(1, 6)):

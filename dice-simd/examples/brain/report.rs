@@ -36,8 +36,12 @@ pub(crate) fn presets(task: &Segmentation<'_>, engine: &Engine, logits: &[f32]) 
             println!("  {name:16}{:10.6}", task.value(engine, &loss, logits)?.value());
         }
     }
-    println!("  This library's own weighs by 1/T, the others by 1/T². Where every class is present these agree, but for");
-    println!("  monai_gdl: its smoothing of 1e-5 is absolute, and in a volume of this size no longer small beside 1/T².");
+    println!(
+        "  This library's own weighs by 1/T, the others by 1/T². Where every class is present these agree, but for"
+    );
+    println!(
+        "  monai_gdl: its smoothing of 1e-5 is absolute, and in a volume of this size no longer small beside 1/T²."
+    );
     Ok(())
 }
 
