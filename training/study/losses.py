@@ -6,7 +6,7 @@ from libdice import term, weights_from_volumes
 # Values of the header's enumerations.
 BATCH = 2
 SOFTMAX = 0
-INVERSE_SQUARE, INVERSE, UNIFORM, FIXED = 0, 1, 2, 3
+INVERSE, INVERSE_SQUARE, UNIFORM, FIXED = 0, 1, 2, 3
 MAX_FINITE, EPSILON, ZERO = 1, 2, 4
 RATIO, SKIP, EMPTY_ZERO = 1, 2, 3
 
