@@ -241,10 +241,15 @@ impl<'a> Problem<'a> {
     /// Checks the problem against a label map of `classes` classes as prediction.
     ///
     /// # Errors
-    /// As [`check`](Self::check), and [`Error::DenseTarget`].
+    /// As [`check`](Self::check), [`Error::DenseTarget`], and [`Error::InvalidParameter`] of more than 2^31 − 1 classes.
     pub fn check_map(&self, prediction: &Layout, classes: usize) -> Result<CheckedProblem<'a>, Error> {
         if classes == 0 {
             return Err(Error::ZeroClasses { shape: Dims::new(prediction.dims()) });
+        }
+        // A class is an i32 to the passes.
+        if i32::try_from(classes).is_err() {
+            let value = classes as f64;
+            return Err(Error::InvalidParameter { name: "classes", value, requirement: "at most 2147483647" });
         }
         if let Target::Dense(_) = self.target {
             return Err(Error::DenseTarget);

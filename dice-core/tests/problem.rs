@@ -392,3 +392,16 @@ fn confusions_are_counts() {
         assert_eq!(found.as_slice(), counts.as_flattened().as_flattened(), "{what}");
     }
 }
+
+/// Labels are compared with so many classes as an i32 holds: of more, what fits is not what was asked for.
+#[test]
+fn more_classes_than_a_label_map_can_have() {
+    let labels = [0_u8; 4];
+    let map = View::label_map(&labels, &[1, 4]).unwrap();
+    let problem = Problem::new(map);
+    let most = i32::MAX as usize;
+    assert!(problem.check_map(map.layout(), most).is_ok());
+    let error = problem.check_map(map.layout(), most + 1).unwrap_err();
+    let (value, requirement) = (2_147_483_648.0, "at most 2147483647");
+    assert_eq!(error, Error::InvalidParameter { name: "classes", value, requirement });
+}

@@ -82,7 +82,7 @@ pub unsafe extern "C" fn dice_add_volumes(problem: *const ProblemStruct, volumes
         // SAFETY: the caller vouches for the memory.
         let problem = unsafe { problem.for_rank(rank) }?;
         let layout = problem.target.layout();
-        memory::for_volumes(num, layout.samples(), layout.voxels())?;
+        memory::for_volumes(layout.samples(), num, layout.voxels())?;
         let mut sums = so_far.to_vec();
         engine().add_volumes(&problem, &mut sums)?;
         // SAFETY: the caller vouches for the buffer.

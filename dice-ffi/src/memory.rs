@@ -45,7 +45,7 @@ pub(crate) fn for_confusion(samples: usize, classes: usize, voxels: usize) -> Re
 }
 
 /// Finds room for the volumes of `classes` classes in `samples` × `voxels`.
-pub(crate) fn for_volumes(classes: usize, samples: usize, voxels: usize) -> Result<(), Failure> {
+pub(crate) fn for_volumes(samples: usize, classes: usize, voxels: usize) -> Result<(), Failure> {
     let tables = classes as u128 * PER_COUNT as u128;
     room(samples, classes, tables, classes as u128 * PER_COUNT_OF_A_CLAIMANT as u128, tiles(samples, voxels))
 }

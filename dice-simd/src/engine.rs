@@ -447,13 +447,9 @@ impl<X: Executor> Engine<X> {
     /// voxel of weight 0 is left out, any other counts once. After an error `volumes` is as it was.
     ///
     /// # Errors
-    /// Those of [`Problem::check_map`] for a prediction of the target's shape; [`Error::InvalidParameter`] of more than 2^31 − 1
-    /// classes; [`Error::LabelOutOfRange`] or [`Error::Weight`] (the first).
+    /// Those of [`Problem::check_map`] for a prediction of the target's shape; [`Error::LabelOutOfRange`] or [`Error::Weight`]
+    /// (the first).
     pub fn add_volumes(&self, problem: &Problem<'_>, volumes: &mut [f64]) -> Result<(), Error> {
-        if i32::try_from(volumes.len()).is_err() {
-            let value = volumes.len() as f64;
-            return Err(Error::InvalidParameter { name: "classes", value, requirement: "at most 2147483647" });
-        }
         let layout = *problem.target.layout();
         let voxels = Voxels::new(problem.check_map(&layout, volumes.len())?);
         let found = self.look_at_labels(&layout, &voxels, 0..layout.voxels(), volumes.len())?;

@@ -75,7 +75,7 @@ impl Task {
             batch: 16,
             rate: 1e-3,
             steps: 2000,
-            quick_steps: 300,
+            quick_steps: 400,
             images,
             labels,
             shape: [digits.len(), Digits::SIDE, Digits::SIDE],

@@ -12,42 +12,30 @@ whose probability is gone is saturated: the gradient through a softmax is propor
 
 import argparse
 
-import numpy as np
-import torch
-from losses import LOSSES, make
-from network import UNet
-from run import NORM, RATE, ROOT, STEPS, start
+from losses import LOSSES
+from run import BATCH, NORM, RATE, ROOT, STEPS, Training, start
 from tasks import TASKS
 
 SHOWN = [0, 1, 3, 10, 30, 100, 300]
+# Classes of a task that are shown, the first ones.
+MOST_CLASSES = 4
 
 
-def explain(name, task_name, norm, seed):
-    task = TASKS[task_name]()
-    loss = make(name, task.volumes)
-    torch.manual_seed(seed)
-    network = UNet(task.axes, len(task.classes), norm)
-    optimiser = torch.optim.Adam(network.parameters(), lr=RATE[task_name])
-    random = np.random.default_rng(1000 + seed)
-    print(f"\n{task_name}, {name}, norm {norm}, seed {seed}\n  step      loss  class      p in its voxels   given/true   |gradient|")
-    for step in range(STEPS[task_name] + 1):
-        images, labels = task.batch(random, {"digits": 16, "brain": 2}[task_name])
-        logits = network(images)
-        logits.retain_grad()
-        value = loss(logits, labels)
-        optimiser.zero_grad()
-        value.backward()
-        if step in SHOWN or step == STEPS[task_name]:
-            p = logits.detach().softmax(1)
-            for k, label in enumerate(task.classes):
-                mine = labels == k
-                volume = float(mine.sum())
-                if task_name == "digits" and k > 2 or volume == 0:
-                    continue
-                own, given = float(p[:, k][mine].mean()), float(p[:, k].sum()) / volume
-                gradient = float(logits.grad[:, k].norm())
-                print(f"{step:6} {value.item():9.4f}  {label:10} {own:16.2e} {given:12.3g} {gradient:12.2e}")
-        optimiser.step()
+def explain(loss, task, norm, seed):
+    training = Training(dict(task=task, loss=loss, norm=norm, batch=BATCH[task], rate=RATE[task], seed=seed))
+    print(f"\n{task}, {loss}, norm {norm}, seed {seed}")
+    print("  step      loss  class      p in its voxels   given/true   |gradient|")
+    for step in range(STEPS[task] + 1):
+        labels, logits, value = training.step()
+        if step not in SHOWN and step != STEPS[task]:
+            continue
+        p = logits.detach().softmax(1)
+        for k, name in enumerate(training.task.classes[:MOST_CLASSES]):
+            mine = labels == k
+            volume = float(mine.sum())
+            if volume > 0:
+                own, given, gradient = p[:, k][mine].mean(), p[:, k].sum() / volume, logits.grad[:, k].norm()
+                print(f"{step:6} {value:9.4f}  {name:10} {own:16.2e} {given:12.3g} {gradient:12.2e}")
 
 
 def main():

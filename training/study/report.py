@@ -4,8 +4,8 @@
     pip install numpy scipy matplotlib
 
 Prints a table per plan in Markdown: of each loss and setting the mean Dice of the classes that matter, with a 95 % interval over the
-networks, and in how many of them some class was lost, its Dice under 0.1. With --pictures it draws the curves, the gradients of the first steps
-and the predictions of the plans brain_main and digits_main.
+networks, and in how many of them some class was lost, its Dice under 0.1. With --pictures it draws the curves, the gradients of the
+first steps and the predictions of the plans brain_main and digits_main.
 """
 
 import argparse
@@ -62,9 +62,8 @@ def cells(runs, task):
     return mean, [f"{mean:.3f} ± {interval:.3f}" if len(runs) > 1 else f"{mean:.3f}", *classes, f"{lost} of {len(runs)}"]
 
 
-def table(plan):
+def table(runs):
     """A row per loss, best first, and a few columns per setting."""
-    runs = load(plan)
     task, settings = runs[0]["task"], groups(runs)
     columns = ["mean Dice", *(["CSF / grey / white"] if task == "brain" else []), "a class lost"]
     different = [name for at, name in enumerate(SETTINGS) if len({key[at] for key in settings}) > 1] or SETTINGS[:1]
@@ -175,7 +174,7 @@ def main():
     for file in sorted(RESULTS.glob("*.jsonl")):
         runs = load(file.stem)
         print(f"## {file.stem}: {runs[0]['steps']} steps, {len(runs)} networks\n")
-        table(file.stem)
+        table(runs)
     if options.pictures:
         options.pictures.mkdir(parents=True, exist_ok=True)
         plans = [plan for plan in ["brain_main", "digits_main"] if load(plan)]

@@ -31,6 +31,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 STEPS = {"digits": 2000, "brain": 600}
 RATE = {"digits": 1e-3, "brain": 3e-3}
 NORM = {"digits": "batch", "brain": "instance"}
+BATCH = {"digits": 16, "brain": 2}
 FIRST_STEPS = 40
 
 # What a reader would take, and what the question is about.
@@ -42,7 +43,7 @@ monai_gdl per_sample batch_pooled
 
 def runs(task, losses, norms=None, batches=None, rates=None, steps=None, seeds=range(1, 6)):
     norms = norms or ("none", NORM[task])
-    batches = batches or ({"digits": 16, "brain": 2}[task],)
+    batches = batches or (BATCH[task],)
     rates = rates or (RATE[task],)
     # Seed by seed, so that a plan that is stopped has something of each.
     for seed, rate, batch, norm, loss in product(seeds, rates, batches, norms, losses):
@@ -94,30 +95,44 @@ def picture(network, task):
         return packed(task.seen(network(task.shown()[0]).argmax(1).numpy()))
 
 
+class Training:
+    """A network on its way: its weights and its patches are drawn from the run's seed."""
+
+    def __init__(self, run):
+        self.task = TASKS[run["task"]]()
+        self.batch = run["batch"]
+        self.loss = make(run["loss"], self.task.volumes)
+        torch.manual_seed(run["seed"])
+        self.network = UNet(self.task.axes, len(self.task.classes), run["norm"])
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=run["rate"])
+        self.random = np.random.default_rng(1000 + run["seed"])
+
+    def step(self):
+        """Takes a step; returns the labels of its batch, the logits with their gradient, and the loss."""
+        images, labels = self.task.batch(self.random, self.batch)
+        logits = self.network(images)
+        logits.retain_grad()
+        value = self.loss(logits, labels)
+        self.optimiser.zero_grad()
+        value.backward()
+        self.optimiser.step()
+        return labels, logits, value.item()
+
+
 def train(run):
-    task = TASKS[run["task"]]()
-    loss = make(run["loss"], task.volumes)
-    torch.manual_seed(run["seed"])
-    network = UNet(task.axes, len(task.classes), run["norm"])
-    optimiser = torch.optim.Adam(network.parameters(), lr=run["rate"])
-    random = np.random.default_rng(1000 + run["seed"])
+    training = Training(run)
+    task, network = training.task, training.network
     curve, first, started = [], [], time.perf_counter()
     for step in range(run["steps"]):
         if step % (run["steps"] // 10) == 0:
             curve.append([step, score(network, task, "some")])
-        images, labels = task.batch(random, run["batch"])
-        logits = network(images)
-        logits.retain_grad()
-        value = loss(logits, labels)
-        optimiser.zero_grad()
-        value.backward()
+        _, logits, value = training.step()
         if step < FIRST_STEPS:
             of_network = max(float(p.grad.abs().max()) for p in network.parameters())
-            first.append([value.item(), float(logits.grad.abs().max()), of_network])
-        optimiser.step()
+            first.append([value, float(logits.grad.abs().max()), of_network])
     seconds = time.perf_counter() - started
     dice = score(network, task, "all")
-    found = dict(dice=dice, curve=curve, first=first, last=value.item(), seconds=round(seconds, 1))
+    found = dict(dice=dice, curve=curve, first=first, last=value, seconds=round(seconds, 1))
     return run | found | ({"picture": picture(network, task)} if run["seed"] == 1 else {})
 
 

@@ -19,7 +19,7 @@ fn results(arguments: &[&str]) -> Result<Vec<(String, f64)>, Box<dyn Error>> {
         .collect()
 }
 
-/// In the toy of the answer, after 300 steps.
+/// In the toy of the answer, after 400 steps.
 #[test]
 fn digits() -> Result<(), Box<dyn Error>> {
     let found = results(&["digits", "--quick"])?;
@@ -27,7 +27,7 @@ fn digits() -> Result<(), Box<dyn Error>> {
     assert_eq!(names, ["batch_pooled", "generalized_dice", "default", "dice_ce"]);
     let dice = |name: &str| found.iter().find(|(known, _)| known == name).map(|&(_, dice)| dice).expect("found above");
     assert!(dice("batch_pooled") < 0.15, "{found:?}");
-    assert!(dice("generalized_dice") > 0.25, "{found:?}");
+    assert!(dice("generalized_dice") > 0.35, "{found:?}");
     assert!(dice("default") > 0.35, "{found:?}");
     // One loss of two names.
     assert_eq!(dice("default"), dice("dice_ce"));

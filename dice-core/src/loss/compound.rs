@@ -108,7 +108,7 @@ impl<H> Compound<H> {
 
 impl Default for Compound {
     /// Soft Dice and cross-entropy: what to take if nothing speaks for another loss. Of all that were tried (docs/study.md) it
-    /// is among the best everywhere, with normalisation in the network and without, and never lost a class for good.
+    /// is among the best everywhere, with normalisation in the network and without.
     fn default() -> Self {
         SoftDice::default() + CrossEntropy::default()
     }

@@ -124,7 +124,8 @@ static void broadcast_logits(void) {
 /* No spatial axis, and six. */
 static void ranks(void) {
     const int64_t flat[] = {60, 3}, flat_labels[] = {60}, six[] = {1, 3, 2, 1, 3, 1, 5, 2}, six_labels[] = {1, 2, 1, 3, 1, 5, 2};
-    const dice_loss loss = DICE_LOSS_INIT;
+    const dice_term term = default_term();
+    const dice_loss loss = loss_of(&term);
     scene *s = scene_new(1, 3, 60, 4);
     double expected, found = -1.0;
     expected = compute(s).value;
@@ -133,7 +134,7 @@ static void ranks(void) {
     CHECK(memcmp(&found, &expected, sizeof found) == 0);
     s->z = dice_f32(s->logits, 2, flat), s->g = dice_f32(s->gradient, 2, flat), s->y = dice_u8(s->labels, 1, flat_labels);
     OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &found, 1, DICE_OVERWRITE, &s->g));
-    CHECK(found > 0.0 && found < 10.0);
+    CHECK(found > 0.0 && found < 1.0);
     scene_free(s);
 }
 

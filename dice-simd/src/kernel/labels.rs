@@ -3,7 +3,7 @@
 
 use std::sync::Mutex;
 
-use super::counts::{TURNS, turns};
+use super::counts::TURNS;
 use crate::block::{BLOCK, Row};
 use crate::gather::{Bad, FirstBad, Voxels};
 use crate::lanes::{Kernel, Lanes};
@@ -42,11 +42,10 @@ impl Kernel for LabelPass<'_> {
                 if self.classes == 0 {
                     continue;
                 }
-                let starts = turns(&counts, self.classes);
                 for (i, &channel) in channels.0.iter().enumerate() {
                     // −1 is no voxel that counts.
                     if channel >= 0 {
-                        counts[starts[i % TURNS] + channel as usize] += 1;
+                        counts[i % TURNS * self.classes + channel as usize] += 1;
                     }
                 }
             }
