@@ -48,6 +48,11 @@
  * STRUCTS. Initialise with the DICE_..._INIT macro, or zero everything and set struct_size to sizeof: a field that is zero
  * has its documented default. A field that is documented for 0 and 1 takes no other number; reserved fields must be 0.
  *
+ * VERSIONS. A program runs with the libdice it was built with and every later one of the same soname (while the major version is 0,
+ * of the same minor one too): functions and numbers keep their meaning, and a struct that says its size grows at its end alone.
+ * What a program built before does not have counts as zero. A struct longer than the library knows is DICE_STRUCT_SIZE, for it may
+ * say what the library cannot do. dice_tensor and dice_class_report never change.
+ *
  * THREADS. All functions may be called from any number of threads at once, but for dice_set_..., which take effect on calls
  * that start later, and dice_shutdown. The library starts its own workers with the first call on a large problem (130,000
  * logits or more); they take no signals that are sent to the process. A child after fork() has workers of its own. The shared
@@ -76,7 +81,10 @@ extern "C" {
 #define DICE_VERSION_MINOR 1
 #define DICE_VERSION_PATCH 0
 
-/* The version of the library that is loaded: major << 16 | minor << 8 | patch. */
+#define DICE_VERSION_STRING "0.1.0"
+#define DICE_VERSION_NUMBER (DICE_VERSION_MAJOR << 16 | DICE_VERSION_MINOR << 8 | DICE_VERSION_PATCH) /* for #if */
+
+/* The version of the library that is loaded, as DICE_VERSION_NUMBER has that of the header. */
 uint32_t dice_version(void);
 
 /* Numbers are never reused. */
@@ -404,12 +412,12 @@ typedef struct dice_loss {
 } dice_loss;
 #define DICE_LOSS_INIT {sizeof(dice_loss), sizeof(dice_term), NULL, 0}
 
-/* A peer's conventions by name: writes its terms and their number. capacity is the number of terms that there is room for; if
+/* A peer's conventions by name: writes its terms and their number. term_size is sizeof(dice_term). capacity is the number of terms that there is room for; if
  * it is too small, that is DICE_LENGTH, and dice_error_info tells how many are needed; terms NULL and capacity 0 ask for the
  * number alone. Fields may be changed afterwards. Arrays that they point to are the library's and stay as long as it is loaded:
  * for other numbers set another pointer. DICE_WASSERSTEIN has no costs: set them. A term that its owner has off by default is
  * left_out. */
-dice_status dice_loss_preset(const char *name, dice_term *terms, size_t capacity, size_t *num_terms);
+dice_status dice_loss_preset(const char *name, size_t term_size, dice_term *terms, size_t capacity, size_t *num_terms);
 
 /* The name of each preset, in the order of index from 0 on; NULL behind the last. What each does, and where its owner's options
  * are, stands in the documentation of dice-core, dice_core::loss. */

@@ -3,11 +3,12 @@
 use dice_simd::core::{Dims, Error, Labels};
 use dice_simd::half::{bf16, f16};
 
+use crate::arguments::{checked_output, checked_slice};
 use crate::buffers::{Buffers, with_buffers};
 use crate::memory;
 use crate::problem::{LocatedProblem, ProblemStruct};
 use crate::runtime::engine;
-use crate::status::{Failure, Status, call, checked_output, checked_slice};
+use crate::status::{Failure, Status, call};
 use crate::tensor::{Located, Tensor, with_element, with_logits};
 
 /// See `dice.h`.

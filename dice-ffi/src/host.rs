@@ -7,7 +7,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::status::{Described, Failure, Status, call, checked_struct, reserved};
+use crate::arguments::{Growing, checked_struct, reserved};
+use crate::status::{Failure, Status, call};
 
 type Run = unsafe extern "C" fn(*mut c_void, i32, extern "C" fn(*mut c_void), *mut c_void);
 
@@ -20,10 +21,14 @@ pub struct ExecutorStruct {
     run: Option<Run>,
     threads: i32,
     reserved: i32,
+    #[cfg(feature = "grown")]
+    grown: f64,
 }
 
-// SAFETY: all fields are integers and pointers, for which NULL is valid; `struct_size` first.
-unsafe impl Described for ExecutorStruct {}
+// SAFETY: all fields are integers and pointers, for which NULL is valid.
+unsafe impl Growing for ExecutorStruct {
+    const FIRST: usize = 32;
+}
 
 /// An executor that the host has set, at this time or before.
 #[derive(Debug)]
@@ -126,7 +131,7 @@ pub unsafe extern "C" fn dice_set_executor(executor: *const ExecutorStruct) -> i
             ptr::null_mut()
         } else {
             // SAFETY: the caller vouches for the pointer.
-            Host::read(unsafe { checked_struct(executor, "executor") }?)?.keep()
+            Host::read(&unsafe { checked_struct(executor, "executor") }?)?.keep()
         };
         HOST.store(host, Ordering::Release);
         Ok(())

@@ -9,6 +9,7 @@
 
 #![expect(unreachable_pub, reason = "entry points are exported to C by their names")]
 
+mod arguments;
 mod buffers;
 mod confusion;
 mod host;

@@ -5,8 +5,11 @@ use std::sync::LazyLock;
 use dice_simd::core::loss::{ClassWeights, Compound, Loss as CoreLoss, Options, Pooling, Term as CoreTerm};
 use dice_simd::core::{Cotangent, Error, Grouping, LossHead, Reduction, Request, Sum, Values};
 
+use crate::arguments::{
+    Growing, check_size, checked_output, checked_pointer, checked_slice, checked_struct, grown, variant,
+};
 use crate::memory;
-use crate::status::{Described, Failure, Status, call, checked_output, checked_slice, checked_struct, variant};
+use crate::status::{Failure, Status, call};
 use crate::term::{Room, Term, WEIGHTINGS, read};
 
 /// `dice_loss`.
@@ -17,10 +20,14 @@ pub struct LossStruct {
     term_size: usize,
     terms: *const Term,
     num_terms: usize,
+    #[cfg(feature = "grown")]
+    grown: f64,
 }
 
-// SAFETY: any bits are valid, `struct_size` first.
-unsafe impl Described for LossStruct {}
+// SAFETY: any bits are valid.
+unsafe impl Growing for LossStruct {
+    const FIRST: usize = 32;
+}
 
 /// The loss of no terms.
 static DEFAULT: LazyLock<Compound> = LazyLock::new(Compound::default);
@@ -53,7 +60,7 @@ impl Loss {
             self.head.terms.extend_from_slice(&DEFAULT.terms);
         } else {
             // SAFETY: the caller vouches for the terms.
-            unsafe { self.read_terms(loss) }?;
+            unsafe { self.read_terms(&loss) }?;
         }
         self.head.require(&mut self.request);
         Ok(())
@@ -62,24 +69,22 @@ impl Loss {
     /// # Safety
     /// As [`read`](Self::read).
     unsafe fn read_terms(&mut self, loss: &LossStruct) -> Result<(), Failure> {
-        if loss.term_size != size_of::<Term>() {
-            let sentence = format!("loss.term_size is {} where {} is expected", loss.term_size, size_of::<Term>());
-            let failure = Failure::new(Status::StructSize, sentence);
-            return Err(failure.numbers(i64::try_from(loss.term_size).unwrap_or(i64::MAX), size_of::<Term>() as i64));
-        }
-        if loss.num_terms > isize::MAX as usize / size_of::<Term>() {
+        check_size::<Term>(loss.term_size, "loss.term_size")?;
+        if loss.num_terms > isize::MAX as usize / loss.term_size {
             let sentence = format!("loss.num_terms = {}: so many are impossible", loss.num_terms);
             return Err(Failure::new(Status::Length, sentence));
         }
         // SAFETY: the caller vouches for the terms.
-        let terms = unsafe { checked_slice(loss.terms, loss.num_terms, "loss.terms") }?;
-        let numbers = terms.iter().map(Term::numbers).fold(0, usize::saturating_add);
+        unsafe { checked_pointer(loss.terms.cast::<usize>(), "loss.terms") }?;
+        // SAFETY: the caller vouches for the terms, which are `term_size` bytes each.
+        let term = |index| unsafe { grown(loss.terms.wrapping_byte_add(index * loss.term_size), loss.term_size) };
+        let numbers = (0..loss.num_terms).map(|index| term(index).numbers()).fold(0, usize::saturating_add);
         let numbers = numbers.checked_mul(COPIES * size_of::<f64>());
-        let bytes = numbers.and_then(|bytes| bytes.checked_add(size_of_val(terms)));
+        let bytes = numbers.and_then(|bytes| bytes.checked_add(loss.num_terms.checked_mul(size_of::<Term>())?));
         memory::find(bytes, || "the terms of the loss and the numbers that they point to".into())?;
-        for (index, term) in terms.iter().enumerate() {
+        for index in 0..loss.num_terms {
             // SAFETY: the caller vouches for the numbers.
-            self.head.terms.push(unsafe { read(term, index, &mut self.room) }?);
+            self.head.terms.push(unsafe { read(&term(index), index, &mut self.room) }?);
         }
         Ok(())
     }

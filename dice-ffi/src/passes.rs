@@ -7,12 +7,13 @@ use dice_simd::core::{ClassReport, Cotangent, Dims, Error, LossHead, Problem, St
 use dice_simd::half::{bf16, f16};
 use dice_simd::{Float, Gradient, TILE_VOXELS, Workspace};
 
+use crate::arguments::{checked_output, checked_slice, variant};
 use crate::buffers::{Buffers, with_buffers};
 use crate::loss::{Loss, LossStruct};
 use crate::memory;
 use crate::problem::{LocatedProblem, ProblemStruct};
 use crate::runtime::engine;
-use crate::status::{Failure, Status, call, checked_output, checked_slice, variant};
+use crate::status::{Failure, Status, call};
 use crate::tensor::{Element, FLOATS, Located, Tensor, with_element, with_logits};
 
 /// The arguments that every pass has, found but not yet borrowed.

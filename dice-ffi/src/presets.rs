@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use dice_simd::core::loss::Compound;
 
-use crate::status::{Failure, Status, call, checked_output};
+use crate::arguments::{check_size, checked_output, checked_pointer, grown};
+use crate::status::{Failure, Status, call};
 use crate::term::{Term, write};
 
 /// Every preset with its name. Terms that are handed out point into it, so it is never freed.
@@ -27,10 +28,11 @@ pub extern "C" fn dice_loss_preset_name(index: usize) -> *const c_char {
 /// See `dice.h`.
 ///
 /// # Safety
-/// `name` is NULL or a C string, `terms` is NULL or points to `capacity` of them, `num_terms` is NULL or points to a number.
+/// `name` is NULL or a C string, `terms` is NULL or points to `capacity` of them, `term_size` bytes each, `num_terms` is NULL or points to a number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dice_loss_preset(
     name: *const c_char,
+    term_size: usize,
     terms: *mut Term,
     capacity: usize,
     num_terms: *mut usize,
@@ -56,10 +58,21 @@ pub unsafe extern "C" fn dice_loss_preset(
                 let failure = Failure::new(Status::Length, sentence);
                 return Err(failure.numbers(i64::try_from(capacity).unwrap_or(i64::MAX), needed as i64));
             }
+            check_size::<Term>(term_size, "term_size")?;
+            // SAFETY: the caller vouches for the terms.
+            unsafe { checked_pointer(terms.cast_const().cast::<usize>(), "terms") }?;
             let unknown = || Failure::new(Status::Unsupported, format!("{name:?} cannot be said in terms"));
             let written = preset.terms.iter().map(write).collect::<Option<Vec<_>>>().ok_or_else(unknown)?;
-            // SAFETY: the caller vouches for the terms.
-            unsafe { checked_output(terms, needed, needed, "terms") }?.write(written.into_iter());
+            // SAFETY: a term has as many bytes.
+            if written.iter().any(|term| unsafe { grown(term, term_size) } != *term) {
+                let sentence = format!("term_size is {term_size}, of an older header than {name:?} needs");
+                return Err(Failure::new(Status::StructSize, sentence));
+            }
+            for (index, term) in written.iter().enumerate() {
+                let to = terms.wrapping_byte_add(index * term_size).cast::<u8>();
+                // SAFETY: there is room for `capacity` terms of that size, and `needed` are not more.
+                unsafe { ptr::copy_nonoverlapping(ptr::from_ref(term).cast::<u8>(), to, term_size) };
+            }
         }
         num_terms.write([needed].into_iter());
         Ok(())

@@ -3,7 +3,8 @@
 use dice_simd::core::{Dense, Labels, NonFinite, Problem, Target};
 use dice_simd::half::{bf16, f16};
 
-use crate::status::{Described, Failure, Status, checked_pointer, checked_slice, checked_struct, flag};
+use crate::arguments::{Growing, checked_pointer, checked_slice, checked_struct, flag};
+use crate::status::{Failure, Status};
 use crate::tensor::{Located, Memory, Tensor, with_element};
 
 /// `dice_problem`.
@@ -22,10 +23,14 @@ pub struct ProblemStruct {
     voxel_offset: i64,
     error_on_non_finite: i32,
     labels_checked: i32,
+    #[cfg(feature = "grown")]
+    grown: f64,
 }
 
-// SAFETY: any bits are valid, `struct_size` first.
-unsafe impl Described for ProblemStruct {}
+// SAFETY: any bits are valid.
+unsafe impl Growing for ProblemStruct {
+    const FIRST: usize = 80;
+}
 
 /// Tensors that were found, and the problem's options.
 #[derive(Debug)]
@@ -53,7 +58,7 @@ impl LocatedProblem {
     /// `problem` is NULL or points to a `dice_problem` whose pointers are NULL or valid.
     pub(crate) unsafe fn read(problem: *const ProblemStruct) -> Result<Self, Failure> {
         // SAFETY: the caller vouches for the pointer.
-        let problem = *unsafe { checked_struct(problem, "problem") }?;
+        let problem = unsafe { checked_struct(problem, "problem") }?;
         let is_dense = flag(problem.dense_target, "problem.dense_target")?;
         let use_ignore_index = flag(problem.use_ignore_index, "problem.use_ignore_index")?;
         let error_on_non_finite = flag(problem.error_on_non_finite, "problem.error_on_non_finite")?;

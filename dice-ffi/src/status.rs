@@ -5,9 +5,12 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char};
 use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 
 use dice_simd::DefaultFloatMode;
 use dice_simd::core::Error;
+
+use crate::arguments::{Growing, checked_struct};
 
 /// `dice_status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,7 +154,7 @@ fn message(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// `dice_error`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 #[repr(C)]
 pub struct ErrorInfo {
     struct_size: usize,
@@ -160,6 +163,13 @@ pub struct ErrorInfo {
     index: i64,
     found: i64,
     expected: i64,
+    #[cfg(feature = "grown")]
+    grown: f64,
+}
+
+// SAFETY: all of its fields are numbers.
+unsafe impl Growing for ErrorInfo {
+    const FIRST: usize = 40;
 }
 
 /// See `dice.h`.
@@ -185,18 +195,20 @@ pub unsafe extern "C" fn dice_error_info(error: *mut ErrorInfo) -> i32 {
     let last = LAST.try_with(|last| last.borrow().as_ref().map(|(failure, _)| failure.clone())).ok().flatten();
     call(|| {
         // SAFETY: the caller vouches for the pointer.
-        let error = unsafe { checked_struct(error.cast_const(), "error") }.map(|_| error)?;
+        let ErrorInfo { struct_size, .. } = unsafe { checked_struct(error.cast_const(), "error") }?;
         let (status, [index, found, expected]) = last.map_or((Status::Ok, NO_NUMBERS), |f| (f.status, f.numbers));
         let info = ErrorInfo {
-            struct_size: size_of::<ErrorInfo>(),
+            struct_size,
             status: status as i32,
             reserved: 0,
             index,
             found,
             expected,
+            #[cfg(feature = "grown")]
+            grown: 0.0,
         };
-        // SAFETY: checked above to be not NULL, and of this struct's size.
-        unsafe { error.write(info) };
+        // SAFETY: checked above to be not NULL, and of so many bytes.
+        unsafe { ptr::copy_nonoverlapping((&raw const info).cast::<u8>(), error.cast::<u8>(), struct_size) };
         Ok(())
     })
 }
@@ -208,128 +220,4 @@ pub extern "C" fn dice_version() -> u32 {
     let [major, minor, patch] =
         [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")].map(part);
     major << 16 | minor << 8 | patch
-}
-
-/// Refuses a reserved field that is not 0, so that it can have a meaning in a later version.
-pub(crate) fn reserved(field: i32, what: &str) -> Result<(), Failure> {
-    if field == 0 {
-        return Ok(());
-    }
-    let failure = Failure::new(Status::InvalidArgument, format!("{what}.reserved = {field}: must be 0"));
-    Err(failure.numbers(field.into(), 0))
-}
-
-/// The variant that a number stands for: its place in the list.
-pub(crate) fn variant<T: Copy>(variants: &[T], number: i32, what: impl Display) -> Result<T, Failure> {
-    usize::try_from(number).ok().and_then(|place| variants.get(place).copied()).ok_or_else(|| {
-        let sentence = format!("{what} = {number}: must be from 0 to {}", variants.len() - 1);
-        Failure::new(Status::InvalidArgument, sentence).numbers(number.into(), -1)
-    })
-}
-
-/// A field that is 0 or 1.
-pub(crate) fn flag(number: i32, what: impl Display) -> Result<bool, Failure> {
-    variant(&[false, true], number, what)
-}
-
-/// A C struct whose first field is its size.
-///
-/// # Safety
-/// Implementors are `repr(C)`, valid for any bits, and begin with a `usize`.
-pub(crate) unsafe trait Described: Sized {}
-
-// SAFETY: all of its fields are integers, `struct_size` first.
-unsafe impl Described for ErrorInfo {}
-
-/// The struct behind `pointer`, if it is not NULL, aligned, and says that it has the size that this library knows.
-///
-/// # Safety
-/// `pointer` is NULL or points to a `size_t`, and if that is the size of `T`, to a `T` that lives as long as `'a`.
-pub(crate) unsafe fn checked_struct<'a, T: Described>(pointer: *const T, what: &str) -> Result<&'a T, Failure> {
-    // SAFETY: as the caller vouches, there is a `size_t` if it is not NULL.
-    let size = unsafe { checked_pointer(pointer.cast::<usize>(), what) }?;
-    if *size != size_of::<T>() {
-        let sentence = format!("{what}.struct_size is {size} where {} is expected", size_of::<T>());
-        let failure = Failure::new(Status::StructSize, sentence);
-        return Err(failure.numbers(i64::try_from(*size).unwrap_or(i64::MAX), size_of::<T>() as i64));
-    }
-    // SAFETY: as the caller vouches, a T is there since the size is right.
-    Ok(unsafe { &*pointer })
-}
-
-/// The value behind `pointer`, if it is not NULL and aligned.
-///
-/// # Safety
-/// `pointer` is NULL, misaligned, or points to a `T` that lives as long as `'a`.
-pub(crate) unsafe fn checked_pointer<'a, T>(pointer: *const T, what: impl Display) -> Result<&'a T, Failure> {
-    if pointer.is_null() {
-        return Err(Failure::null(what));
-    }
-    if !pointer.is_aligned() {
-        return Err(Failure::new(Status::Layout, format!("{what} is misaligned")));
-    }
-    // SAFETY: not NULL and aligned; the caller vouches for the rest.
-    Ok(unsafe { &*pointer })
-}
-
-/// The `len` values at `pointer`, which may be NULL if there are none.
-///
-/// # Safety
-/// `pointer` is NULL, misaligned, or points to `len` values that live as long as `'a` and that nobody writes to.
-pub(crate) unsafe fn checked_slice<'a, T>(
-    pointer: *const T,
-    len: usize,
-    what: impl Display,
-) -> Result<&'a [T], Failure> {
-    if len == 0 {
-        return Ok(&[]);
-    }
-    // SAFETY: as the caller vouches.
-    unsafe { checked_pointer(pointer, &what) }?;
-    if len > isize::MAX as usize / size_of::<T>() {
-        return Err(Failure::new(Status::Length, format!("{what}: a length of {len} is impossible")));
-    }
-    // SAFETY: not NULL, aligned, of a possible size; the caller vouches for the rest.
-    Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
-}
-
-/// Where `values` go: `len` of them, at `pointer`.
-///
-/// # Safety
-/// `pointer` is NULL, misaligned, or points to `len` values that nobody else uses.
-pub(crate) unsafe fn checked_output<T: Copy>(
-    pointer: *mut T,
-    len: usize,
-    expected: usize,
-    what: &str,
-) -> Result<Output<T>, Failure> {
-    if len != expected {
-        let failure = Failure::new(Status::Length, format!("{what}: length {len} where {expected} is expected"));
-        return Err(failure.numbers(i64::try_from(len).unwrap_or(i64::MAX), expected as i64));
-    }
-    // SAFETY: as the caller vouches.
-    unsafe { checked_slice(pointer.cast_const(), len, what) }?;
-    Ok(Output { pointer, len })
-}
-
-/// A buffer of the caller's that a successful call fills.
-#[derive(Debug)]
-pub(crate) struct Output<T> {
-    pointer: *mut T,
-    len: usize,
-}
-
-impl<T: Copy> Output<T> {
-    /// Fills the buffer.
-    ///
-    /// # Panics
-    /// If there are not as many `values` as the buffer is long.
-    pub(crate) fn write(self, values: impl ExactSizeIterator<Item = T>) {
-        assert_eq!(values.len(), self.len, "the length was checked");
-        for (place, value) in values.enumerate() {
-            assert!(place < self.len, "an iterator of that length");
-            // SAFETY: `checked_output` found the pointer not NULL and aligned, and its caller vouches for `len` values.
-            unsafe { self.pointer.wrapping_add(place).write(value) };
-        }
-    }
 }

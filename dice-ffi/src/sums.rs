@@ -3,10 +3,11 @@
 use dice_simd::core::accumulator::{self, WORDS, Words};
 use dice_simd::core::{Statistics, Sum};
 
+use crate::arguments::{checked_output, checked_slice, variant};
 use crate::buffers::{Buffers, with_buffers};
 use crate::loss::LossStruct;
 use crate::passes::{table_extents, table_len};
-use crate::status::{Failure, Status, call, checked_output, checked_slice, variant};
+use crate::status::{Failure, Status, call};
 
 /// A sum that a table holds.
 #[derive(Clone, Copy)]

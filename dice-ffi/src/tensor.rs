@@ -6,7 +6,8 @@ use std::ops::Range;
 use dice_simd::core::{Layout, MAX_AXES, View, ViewMut};
 use dice_simd::half::{bf16, f16};
 
-use crate::status::{Failure, Status, checked_pointer, checked_slice};
+use crate::arguments::{checked_pointer, checked_slice};
+use crate::status::{Failure, Status};
 
 /// `dice_tensor`: DLPack's `DLTensor`.
 #[derive(Debug, Clone, Copy)]

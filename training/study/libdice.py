@@ -126,7 +126,7 @@ def term(kind, **settings):
 def preset(name):
     """The terms of a preset."""
     terms, num = (Term * 4)(), c.c_size_t()
-    check(_library.dice_loss_preset(name.encode(), terms, c.c_size_t(4), c.byref(num)))
+    check(_library.dice_loss_preset(name.encode(), c.c_size_t(c.sizeof(Term)), terms, c.c_size_t(4), c.byref(num)))
     return list(terms[: num.value])
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Trains the networks of the study: training/study/run.py PLAN... [--jobs N] [--library FILE]
+"""Trains the networks of the study: training/study/run.py PLAN... [--seeds N] [--losses NAME...] [--jobs N] [--library FILE]
 
     pip install torch numpy
     cargo build --release -p dice-ffi
@@ -39,6 +39,8 @@ MAIN = """
 dice_ce dice_batch_ce dice_squared_ce gdl_inverse_ce cross_entropy dice dice_squared gdl_inverse gdl_square gdl_inverse_volumes
 monai_gdl per_sample batch_pooled
 """.split()
+# One of each kind, where batch or rate is what changes.
+KINDS = "dice_ce cross_entropy dice gdl_inverse gdl_square gdl_inverse_volumes batch_pooled".split()
 
 
 def runs(task, losses, norms=None, batches=None, rates=None, steps=None, seeds=range(1, 6)):
@@ -58,9 +60,11 @@ def plans():
         "brain_long": runs("brain", MAIN, norms=("instance",), steps=1800),
         "brain_others": runs("brain", others),
         "digits_others": runs("digits", others),
-        "brain_batches": runs("brain", MAIN, norms=("instance",), batches=(1, 16)),
-        "digits_batches": runs("digits", MAIN, norms=("instance",), batches=(1, 2)),
-        "brain_rates": runs("brain", MAIN, norms=("instance",), rates=(1e-3, 1e-2)),
+        "brain_batches": runs("brain", KINDS, batches=(1,)),
+        # Half of the steps: eight times the patches of a batch of two are dear.
+        "brain_batches_large": runs("brain", KINDS, batches=(16,), steps=300),
+        "digits_batches": runs("digits", KINDS, batches=(1, 2)),
+        "brain_rates": runs("brain", KINDS, rates=(1e-3, 1e-2)),
     }
 
 
@@ -146,6 +150,7 @@ def main():
     arguments.add_argument("plans", nargs="+", choices=plans(), metavar="PLAN", help=", ".join(plans()))
     arguments.add_argument("--jobs", type=int, default=2, help="runs at once")
     arguments.add_argument("--seeds", type=int, default=5, help="how many")
+    arguments.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES, metavar="NAME", help="these of the plan's losses")
     arguments.add_argument("--library", default=ROOT / "target/release/libdice.so")
     options = arguments.parse_args()
     RESULTS.mkdir(exist_ok=True)
@@ -153,7 +158,8 @@ def main():
         file = RESULTS / f"{plan}.jsonl"
         lines = file.read_text().splitlines() if file.exists() else []
         known = {key(json.loads(line)) for line in lines}
-        wanted = [run for run in plans()[plan] if key(run) not in known and run["seed"] <= options.seeds]
+        asked = [run for run in plans()[plan] if run["seed"] <= options.seeds and run["loss"] in options.losses]
+        wanted = [run for run in asked if key(run) not in known]
         print(f"{plan}: {len(known)} known, {len(wanted)} to train", flush=True)
         started = time.monotonic()
         with ProcessPoolExecutor(options.jobs, initializer=start, initargs=(options.library,)) as pool:

@@ -6,6 +6,8 @@ use dice_simd::core::loss::{
 };
 use dice_simd::core::{Activation, Grouping, Reduction};
 
+use crate::arguments::Growing;
+
 /// A type of a field.
 trait Field: Copy + PartialEq {
     /// The default.
@@ -32,15 +34,21 @@ impl Field for *const f64 {
 macro_rules! fields {
     ($($field:ident: $type:ty, $kinds:expr;)*) => {
         /// `dice_term`.
-        #[derive(Debug, Clone, Copy)]
+        #[derive(Debug, Clone, Copy, PartialEq)]
         #[repr(C)]
         pub struct Term {
             $(pub(super) $field: $type,)*
+            #[cfg(feature = "grown")]
+            pub(super) grown: f64,
         }
 
         impl Term {
             /// All zero: the default generalised Dice loss.
-            pub(super) const ZERO: Self = Self { $($field: <$type as Field>::ZERO,)* };
+            pub(super) const ZERO: Self = Self {
+                $($field: <$type as Field>::ZERO,)*
+                #[cfg(feature = "grown")]
+                grown: 0.0,
+            };
 
             /// A field that is not 0 though the kind does not read it.
             pub(super) fn unread(&self) -> Option<&'static str> {
@@ -52,6 +60,11 @@ macro_rules! fields {
             }
         }
     };
+}
+
+// SAFETY: all fields are numbers and pointers, for which NULL is valid.
+unsafe impl Growing for Term {
+    const FIRST: usize = 320;
 }
 
 /// A set of kinds.

@@ -14,7 +14,8 @@ use super::fields::{
     ACTIVATIONS, COST_WEIGHTINGS, DIVISORS, EMPTIES, FIXED, GROUPINGS, LEAST_SCORE, NAUGHT, ORDERS, OVERLAPS, POOLINGS,
     REDUCTIONS, Term, VOLUMES, WEIGHED_VOLUMES, WEIGHT_MODES, absent, kind, transform,
 };
-use crate::status::{Failure, Status, checked_slice, flag, variant};
+use crate::arguments::{checked_slice, flag, variant};
+use crate::status::{Failure, Status};
 
 /// Vectors of losses that are no more, to be filled again.
 #[derive(Debug, Default)]

@@ -165,9 +165,9 @@ static void null_pointers(void) {
     const dice_executor nothing = DICE_EXECUTOR_INIT;
     size_t len = 0;
     REFUSED(DICE_NULL_POINTER, dice_error_info(NULL));
-    REFUSED(DICE_NULL_POINTER, dice_loss_preset(NULL, out.terms, 4, out.lens));
-    REFUSED(DICE_NULL_POINTER, dice_loss_preset("default", NULL, 2, out.lens));
-    REFUSED(DICE_NULL_POINTER, dice_loss_preset("default", out.terms, 4, NULL));
+    REFUSED(DICE_NULL_POINTER, dice_loss_preset(NULL, sizeof(dice_term), out.terms, 4, out.lens));
+    REFUSED(DICE_NULL_POINTER, dice_loss_preset("default", sizeof(dice_term), NULL, 2, out.lens));
+    REFUSED(DICE_NULL_POINTER, dice_loss_preset("default", sizeof(dice_term), out.terms, 4, NULL));
     REFUSED(DICE_NULL_POINTER, dice_class_weights_from_volumes(NULL, N, DICE_INVERSE, out.values));
     REFUSED(DICE_NULL_POINTER, dice_class_weights_from_volumes(in.cotangent, N, DICE_INVERSE, NULL));
     REFUSED(DICE_NULL_POINTER, dice_set_executor(&nothing));
@@ -303,9 +303,9 @@ static void numbers_that_mean_nothing(void) {
     WITH((term.weighting = DICE_FIXED, term.class_weights = weights, term.num_class_weights = 2),
          REFUSED_AT(DICE_LENGTH, value_and_grad(), -1, 2, 3));
     WITH(loss.num_terms = SIZE_MAX, ALL_REFUSE(DICE_LENGTH));
-    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("nonsense", out.terms, 4, out.lens));
-    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("", out.terms, 4, out.lens));
-    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("d\xffg\xc3", out.terms, 4, out.lens));
+    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("nonsense", sizeof(dice_term), out.terms, 4, out.lens));
+    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("", sizeof(dice_term), out.terms, 4, out.lens));
+    REFUSED(DICE_INVALID_ARGUMENT, dice_loss_preset("d\xffg\xc3", sizeof(dice_term), out.terms, 4, out.lens));
     executor.run = no_run;
     REFUSED_AT(DICE_INVALID_ARGUMENT, dice_set_executor(&executor), -1, 0, 1);
     executor.threads = 1;
@@ -379,7 +379,7 @@ static void misaligned(void) {
     REFUSED(DICE_LAYOUT, dice_statistics(&z, &problem, &loss, (int64_t *)askew(out.table), TABLE));
     REFUSED(DICE_LAYOUT, dice_statistics_merge((const int64_t *)askew(in.table), TABLE - 12, out.table, TABLE - 12));
     REFUSED(DICE_LAYOUT, dice_statistics_merge(in.table, TABLE, (int64_t *)askew(out.table), TABLE));
-    REFUSED(DICE_LAYOUT, dice_loss_preset("default", (dice_term *)askew(out.terms), 3, out.lens));
+    REFUSED(DICE_LAYOUT, dice_loss_preset("default", sizeof(dice_term), (dice_term *)askew(out.terms), 3, out.lens));
     REFUSED(DICE_LAYOUT, dice_evaluation_len(&loss, N, C, out.lens, (size_t *)askew(out.lens + 1), NULL));
     REFUSED(DICE_LAYOUT, dice_evaluation_len(&loss, N, C, out.lens, out.lens + 1, (size_t *)askew(out.lens + 1)));
     REFUSED(DICE_LAYOUT, dice_loss_evaluate(&loss, in.table, TABLE, N, C, out.values, 1, out.cotangent, COTANGENT,

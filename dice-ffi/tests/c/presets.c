@@ -8,22 +8,22 @@ static size_t fill(const char *name, dice_term *terms) {
     dice_error error = DICE_ERROR_INIT;
     dice_term canary[MOST_TERMS + 1];
     size_t num = 0, needed = 0;
-    if (!OK(dice_loss_preset(name, NULL, 0, &needed)) || needed > MOST_TERMS) exit(2);
+    if (!OK(dice_loss_preset(name, sizeof(dice_term), NULL, 0, &needed)) || needed > MOST_TERMS) exit(2);
     CHECK(needed >= 1);
     memset(terms, 0xa5, (MOST_TERMS + 1) * sizeof *terms);
     memset(canary, 0xa5, sizeof canary);
     for (num = needed > 1 ? 1 : 0; num < needed; num++) {
         size_t told = 77;
-        STATUS(DICE_LENGTH, dice_loss_preset(name, terms, num, &told));
+        STATUS(DICE_LENGTH, dice_loss_preset(name, sizeof(dice_term), terms, num, &told));
         OK(dice_error_info(&error));
         CHECK(error.found == (int64_t)num && error.expected == (int64_t)needed && told == 77);
         CHECK(memcmp(terms, canary, sizeof canary) == 0);
     }
-    OK(dice_loss_preset(name, terms, needed, &num));
+    OK(dice_loss_preset(name, sizeof(dice_term), terms, needed, &num));
     CHECK(num == needed);
     CHECK(memcmp(terms + needed, canary, sizeof *terms) == 0);
     memset(terms, 0xa5, (MOST_TERMS + 1) * sizeof *terms);
-    OK(dice_loss_preset(name, terms, MOST_TERMS + 1, &num));
+    OK(dice_loss_preset(name, sizeof(dice_term), terms, MOST_TERMS + 1, &num));
     CHECK(num == needed && memcmp(terms + needed, canary, sizeof *terms) == 0);
     return num;
 }

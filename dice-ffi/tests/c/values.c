@@ -46,7 +46,7 @@ static void every_preset(void) {
             dice_term term;
             size_t num = 0;
             memset(&term, 0xff, sizeof term);
-            OK(dice_loss_preset(PRESETS[preset], &term, 1, &num));
+            OK(dice_loss_preset(PRESETS[preset], sizeof(dice_term), &term, 1, &num));
             CHECK(num == 1);
             if (strcmp(PRESETS[preset], "batch_pooled") == 0) make_probabilities(s, i);
             compare(s, &term, NULL, 0);
@@ -110,7 +110,7 @@ static void reference_differentiates_itself(void) {
         double *scratch = (double *)room(s->num_logits, sizeof(double));
         dice_term term;
         size_t i, num;
-        OK(dice_loss_preset(PRESETS[preset], &term, 1, &num));
+        OK(dice_loss_preset(PRESETS[preset], sizeof(dice_term), &term, 1, &num));
         make_probabilities(s, 3);
         reference(s, &term, NULL, 0, values, gradient);
         for (i = 0; i < s->num_logits; i++) {

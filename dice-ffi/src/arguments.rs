@@ -1,0 +1,151 @@
+//! What a caller hands over: numbers, pointers, buffers, and structs that may be older than this library.
+
+use std::fmt::Display;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use crate::status::{Failure, Status};
+
+/// Refuses a reserved field that is not 0, so that it can have a meaning in a later version.
+pub(crate) fn reserved(field: i32, what: &str) -> Result<(), Failure> {
+    if field == 0 {
+        return Ok(());
+    }
+    let failure = Failure::new(Status::InvalidArgument, format!("{what}.reserved = {field}: must be 0"));
+    Err(failure.numbers(field.into(), 0))
+}
+
+/// The variant that a number stands for: its place in the list.
+pub(crate) fn variant<T: Copy>(variants: &[T], number: i32, what: impl Display) -> Result<T, Failure> {
+    usize::try_from(number).ok().and_then(|place| variants.get(place).copied()).ok_or_else(|| {
+        let sentence = format!("{what} = {number}: must be from 0 to {}", variants.len() - 1);
+        Failure::new(Status::InvalidArgument, sentence).numbers(number.into(), -1)
+    })
+}
+
+/// A field that is 0 or 1.
+pub(crate) fn flag(number: i32, what: impl Display) -> Result<bool, Failure> {
+    variant(&[false, true], number, what)
+}
+
+/// A C struct that may grow at its end. A caller says how much of it he has; the rest is zero, which stands for a default.
+///
+/// # Safety
+/// Implementors are `repr(C)` and valid for any bits.
+pub(crate) unsafe trait Growing: Copy {
+    /// Its size in the first version with this soname: no caller has less.
+    const FIRST: usize;
+}
+
+/// Refuses a size that no version of `T` up to this library's has.
+pub(crate) fn check_size<T: Growing>(size: usize, what: impl Display) -> Result<(), Failure> {
+    let known = size_of::<T>();
+    if (T::FIRST..=known).contains(&size) && size.is_multiple_of(align_of::<T>()) {
+        return Ok(());
+    }
+    let least = if T::FIRST < known { format!("{} to ", T::FIRST) } else { String::new() };
+    let sentence = format!("{what} is {size} where {least}{known} is expected");
+    let failure = Failure::new(Status::StructSize, sentence);
+    Err(failure.numbers(i64::try_from(size).unwrap_or(i64::MAX), known as i64))
+}
+
+/// The struct of which a caller has the first `size` bytes.
+///
+/// # Safety
+/// `size` is not greater than that of `T`, and as many bytes at `pointer` may be read.
+pub(crate) unsafe fn grown<T: Growing>(pointer: *const T, size: usize) -> T {
+    let mut whole = MaybeUninit::<T>::zeroed();
+    // SAFETY: as the caller vouches; `whole` has room for them, and is nobody else's.
+    unsafe { ptr::copy_nonoverlapping(pointer.cast::<u8>(), whole.as_mut_ptr().cast::<u8>(), size) };
+    // SAFETY: any bits are valid.
+    unsafe { whole.assume_init() }
+}
+
+/// The struct behind `pointer`, whose first field is its size, if it is not NULL, aligned, and of a size that this library knows.
+///
+/// # Safety
+/// `pointer` is NULL or points to a `size_t`, and if that is a size of `T`, to as many bytes.
+pub(crate) unsafe fn checked_struct<T: Growing>(pointer: *const T, what: &str) -> Result<T, Failure> {
+    // SAFETY: as the caller vouches, there is a `size_t` if it is not NULL.
+    let size = *unsafe { checked_pointer(pointer.cast::<usize>(), what) }?;
+    check_size::<T>(size, format_args!("{what}.struct_size"))?;
+    // SAFETY: as the caller vouches.
+    Ok(unsafe { grown(pointer, size) })
+}
+
+/// The value behind `pointer`, if it is not NULL and aligned.
+///
+/// # Safety
+/// `pointer` is NULL, misaligned, or points to a `T` that lives as long as `'a`.
+pub(crate) unsafe fn checked_pointer<'a, T>(pointer: *const T, what: impl Display) -> Result<&'a T, Failure> {
+    if pointer.is_null() {
+        return Err(Failure::null(what));
+    }
+    if !pointer.is_aligned() {
+        return Err(Failure::new(Status::Layout, format!("{what} is misaligned")));
+    }
+    // SAFETY: not NULL and aligned; the caller vouches for the rest.
+    Ok(unsafe { &*pointer })
+}
+
+/// The `len` values at `pointer`, which may be NULL if there are none.
+///
+/// # Safety
+/// `pointer` is NULL, misaligned, or points to `len` values that live as long as `'a` and that nobody writes to.
+pub(crate) unsafe fn checked_slice<'a, T>(
+    pointer: *const T,
+    len: usize,
+    what: impl Display,
+) -> Result<&'a [T], Failure> {
+    if len == 0 {
+        return Ok(&[]);
+    }
+    // SAFETY: as the caller vouches.
+    unsafe { checked_pointer(pointer, &what) }?;
+    if len > isize::MAX as usize / size_of::<T>() {
+        return Err(Failure::new(Status::Length, format!("{what}: a length of {len} is impossible")));
+    }
+    // SAFETY: not NULL, aligned, of a possible size; the caller vouches for the rest.
+    Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
+}
+
+/// Where `values` go: `len` of them, at `pointer`.
+///
+/// # Safety
+/// `pointer` is NULL, misaligned, or points to `len` values that nobody else uses.
+pub(crate) unsafe fn checked_output<T: Copy>(
+    pointer: *mut T,
+    len: usize,
+    expected: usize,
+    what: &str,
+) -> Result<Output<T>, Failure> {
+    if len != expected {
+        let failure = Failure::new(Status::Length, format!("{what}: length {len} where {expected} is expected"));
+        return Err(failure.numbers(i64::try_from(len).unwrap_or(i64::MAX), expected as i64));
+    }
+    // SAFETY: as the caller vouches.
+    unsafe { checked_slice(pointer.cast_const(), len, what) }?;
+    Ok(Output { pointer, len })
+}
+
+/// A buffer of the caller's that a successful call fills.
+#[derive(Debug)]
+pub(crate) struct Output<T> {
+    pointer: *mut T,
+    len: usize,
+}
+
+impl<T: Copy> Output<T> {
+    /// Fills the buffer.
+    ///
+    /// # Panics
+    /// If there are not as many `values` as the buffer is long.
+    pub(crate) fn write(self, values: impl ExactSizeIterator<Item = T>) {
+        assert_eq!(values.len(), self.len, "the length was checked");
+        for (place, value) in values.enumerate() {
+            assert!(place < self.len, "an iterator of that length");
+            // SAFETY: `checked_output` found the pointer not NULL and aligned, and its caller vouches for `len` values.
+            unsafe { self.pointer.wrapping_add(place).write(value) };
+        }
+    }
+}
