@@ -60,7 +60,8 @@
  *
  * MEMORY. The library reads and writes only elements of the tensors, but the whole span between the first and the last
  * element of a tensor must be valid memory, and nobody may write to it during a call. The span of an output must not overlap
- * that of an input, but the gradient may take the place of the logits: see dice_pullback. No pointer of the caller's is kept
+ * that of an input or of another output: that is DICE_LAYOUT. But the gradient may take the place of the logits (see dice_pullback),
+ * a table be merged into itself, and weights be written over volumes. No pointer of the caller's is kept
  * after a call returns. Each thread keeps what it works with for up to 100 classes, less than 1 MiB (1.25 MiB at the levels
  * scalar and portable), or 3 MiB if some loss needs more than the overlap: after a thread's first call of some shape, calls of
  * the same shape allocate nothing.
@@ -110,7 +111,8 @@ enum {
 /* A few words for a status; never NULL. */
 const char *dice_status_string(dice_status status);
 
-/* What went wrong in the last call of this thread that failed, "" if none did. Valid until this thread's next failing call. */
+/* What went wrong in the last call of this thread that failed, "" if none did: less than 1024 bytes, at the same place as long as the
+ * thread lives. The thread's next call that fails replaces the text. */
 const char *dice_last_error(void);
 
 typedef struct dice_error {
@@ -193,6 +195,40 @@ static inline dice_tensor dice_i64(const int64_t *data, int32_t ndim, const int6
 }
 static inline dice_tensor dice_bool(const uint8_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_BOOL, 8, ndim, shape);
+}
+
+/* Strides in elements, for a tensor's strides: those of a compact row-major tensor, and of one [N, C, spatial...] that lies in memory
+ * as [N, spatial..., C]. They stay valid with the caller's array. */
+static inline void dice_compact_strides(int32_t ndim, const int64_t *shape, int64_t *strides) {
+    int64_t stride = 1;
+    int32_t axis;
+    for (axis = ndim - 1; axis >= 0; --axis) {
+        strides[axis] = stride;
+        stride = (int64_t)((uint64_t)stride * (uint64_t)shape[axis]);
+    }
+}
+static inline void dice_channels_last_strides(int32_t ndim, const int64_t *shape, int64_t *strides) {
+    int64_t stride = ndim > 1 ? shape[1] : 1;
+    int32_t axis;
+    for (axis = ndim - 1; axis >= 0; --axis) {
+        if (axis == 1) {
+            strides[axis] = 1;
+        } else {
+            strides[axis] = stride;
+            stride = (int64_t)((uint64_t)stride * (uint64_t)shape[axis]);
+        }
+    }
+}
+
+/* The part of a tensor that begins at an index per axis, of another shape: a crop, which copies nothing. tensor.strides must be set,
+ * and serve the part too; start and shape have ndim numbers. */
+static inline dice_tensor dice_cropped(dice_tensor tensor, const int64_t *start, const int64_t *shape) {
+    int32_t axis;
+    for (axis = 0; axis < tensor.ndim; ++axis) {
+        tensor.byte_offset += (uint64_t)start[axis] * (uint64_t)tensor.strides[axis] * (uint64_t)(tensor.dtype.bits / 8);
+    }
+    tensor.shape = shape;
+    return tensor;
 }
 
 /* ---------------------------------------------------------------- what a prediction is compared with */

@@ -1,7 +1,8 @@
 //! What a caller hands over: numbers, pointers, buffers, and structs that may be older than this library.
 
-use std::fmt::Display;
+use std::fmt::{Display, Formatter, Result as Written};
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr;
 
 use crate::status::{Failure, Status};
@@ -11,14 +12,14 @@ pub(crate) fn reserved(field: i32, what: &str) -> Result<(), Failure> {
     if field == 0 {
         return Ok(());
     }
-    let failure = Failure::new(Status::InvalidArgument, format!("{what}.reserved = {field}: must be 0"));
+    let failure = Failure::new(Status::InvalidArgument, format_args!("{what}.reserved = {field}: must be 0"));
     Err(failure.numbers(field.into(), 0))
 }
 
 /// The variant that a number stands for: its place in the list.
 pub(crate) fn variant<T: Copy>(variants: &[T], number: i32, what: impl Display) -> Result<T, Failure> {
     usize::try_from(number).ok().and_then(|place| variants.get(place).copied()).ok_or_else(|| {
-        let sentence = format!("{what} = {number}: must be from 0 to {}", variants.len() - 1);
+        let sentence = format_args!("{what} = {number}: must be from 0 to {}", variants.len() - 1);
         Failure::new(Status::InvalidArgument, sentence).numbers(number.into(), -1)
     })
 }
@@ -43,9 +44,12 @@ pub(crate) fn check_size<T: Growing>(size: usize, what: impl Display) -> Result<
     if (T::FIRST..=known).contains(&size) && size.is_multiple_of(align_of::<T>()) {
         return Ok(());
     }
-    let least = if T::FIRST < known { format!("{} to ", T::FIRST) } else { String::new() };
-    let sentence = format!("{what} is {size} where {least}{known} is expected");
-    let failure = Failure::new(Status::StructSize, sentence);
+    let failure = if T::FIRST < known {
+        let sentence = format_args!("{what} is {size} where {} to {known} is expected", T::FIRST);
+        Failure::new(Status::StructSize, sentence)
+    } else {
+        Failure::new(Status::StructSize, format_args!("{what} is {size} where {known} is expected"))
+    };
     Err(failure.numbers(i64::try_from(size).unwrap_or(i64::MAX), known as i64))
 }
 
@@ -82,7 +86,7 @@ pub(crate) unsafe fn checked_pointer<'a, T>(pointer: *const T, what: impl Displa
         return Err(Failure::null(what));
     }
     if !pointer.is_aligned() {
-        return Err(Failure::new(Status::Layout, format!("{what} is misaligned")));
+        return Err(Failure::new(Status::Layout, format_args!("{what} is misaligned")));
     }
     // SAFETY: not NULL and aligned; the caller vouches for the rest.
     Ok(unsafe { &*pointer })
@@ -103,10 +107,40 @@ pub(crate) unsafe fn checked_slice<'a, T>(
     // SAFETY: as the caller vouches.
     unsafe { checked_pointer(pointer, &what) }?;
     if len > isize::MAX as usize / size_of::<T>() {
-        return Err(Failure::new(Status::Length, format!("{what}: a length of {len} is impossible")));
+        return Err(Failure::new(Status::Length, format_args!("{what}: a length of {len} is impossible")));
     }
     // SAFETY: not NULL, aligned, of a possible size; the caller vouches for the rest.
     Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
+}
+
+/// The memory of an input or output.
+#[derive(Debug, Clone)]
+pub(crate) struct Memory {
+    what: &'static str,
+    addresses: Range<usize>,
+}
+
+impl Memory {
+    /// That of the `len` values at `pointer`.
+    pub(crate) fn new<T>(pointer: *const T, len: usize, what: &'static str) -> Self {
+        let first = pointer.addr();
+        Self { what, addresses: first..first.saturating_add(len.saturating_mul(size_of::<T>())) }
+    }
+
+    /// Refuses an output that reaches into an input, or into another output.
+    pub(crate) fn check_apart(&self, other: &Self) -> Result<(), Failure> {
+        let (ours, theirs) = (&self.addresses, &other.addresses);
+        if ours.is_empty() || theirs.is_empty() || ours.end <= theirs.start || theirs.end <= ours.start {
+            return Ok(());
+        }
+        let sentence = format_args!("the memory of {} overlaps that of {}", self.what, other.what);
+        Err(Failure::new(Status::Layout, sentence))
+    }
+
+    /// The same of an output that may be this input as a whole.
+    pub(crate) fn check_same_or_apart(&self, input: &Self) -> Result<(), Failure> {
+        if self.addresses == input.addresses { Ok(()) } else { self.check_apart(input) }
+    }
 }
 
 /// Where `values` go: `len` of them, at `pointer`.
@@ -117,15 +151,15 @@ pub(crate) unsafe fn checked_output<T: Copy>(
     pointer: *mut T,
     len: usize,
     expected: usize,
-    what: &str,
+    what: &'static str,
 ) -> Result<Output<T>, Failure> {
     if len != expected {
-        let failure = Failure::new(Status::Length, format!("{what}: length {len} where {expected} is expected"));
+        let failure = Failure::new(Status::Length, format_args!("{what}: length {len} where {expected} is expected"));
         return Err(failure.numbers(i64::try_from(len).unwrap_or(i64::MAX), expected as i64));
     }
     // SAFETY: as the caller vouches.
     unsafe { checked_slice(pointer.cast_const(), len, what) }?;
-    Ok(Output { pointer, len })
+    Ok(Output { pointer, len, what })
 }
 
 /// A buffer of the caller's that a successful call fills.
@@ -133,9 +167,14 @@ pub(crate) unsafe fn checked_output<T: Copy>(
 pub(crate) struct Output<T> {
     pointer: *mut T,
     len: usize,
+    what: &'static str,
 }
 
 impl<T: Copy> Output<T> {
+    pub(crate) fn memory(&self) -> Memory {
+        Memory::new(self.pointer, self.len, self.what)
+    }
+
     /// Fills the buffer.
     ///
     /// # Panics
@@ -147,5 +186,22 @@ impl<T: Copy> Output<T> {
             // SAFETY: `checked_output` found the pointer not NULL and aligned, and its caller vouches for `len` values.
             unsafe { self.pointer.wrapping_add(place).write(value) };
         }
+    }
+}
+
+/// "a, b or c".
+pub(crate) struct Alternatives<I>(pub(crate) I);
+
+impl<I: Clone + ExactSizeIterator<Item: Display>> Display for Alternatives<I> {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> Written {
+        let len = self.0.len();
+        self.0.clone().enumerate().try_for_each(|(place, item)| {
+            let before = match place {
+                0 => "",
+                _ if place + 1 < len => ", ",
+                _ => " or ",
+            };
+            write!(formatter, "{before}{item}")
+        })
     }
 }

@@ -3,7 +3,7 @@
 use dice_simd::core::{Dims, Error, Labels};
 use dice_simd::half::{bf16, f16};
 
-use crate::arguments::{checked_output, checked_slice};
+use crate::arguments::{Memory, checked_output, checked_slice};
 use crate::buffers::{Buffers, with_buffers};
 use crate::memory;
 use crate::problem::{LocatedProblem, ProblemStruct};
@@ -40,11 +40,14 @@ pub unsafe extern "C" fn dice_confusion(
         let classes = checked_classes(classes, (!is_map).then_some(layout.channels().max(2)))?;
         let expected = classes.checked_mul(classes).and_then(|counts| counts.checked_mul(layout.samples()));
         let expected = expected.ok_or_else(|| {
-            let sentence = format!("{} samples of {classes} classes: no table can hold their counts", layout.samples());
+            let sentence =
+                format_args!("{} samples of {classes} classes: no table can hold their counts", layout.samples());
             Failure::new(Status::Shape, sentence)
         })?;
         // SAFETY: the caller vouches for the buffer.
         let counts = unsafe { checked_output(counts, num, expected, "counts") }?;
+        counts.memory().check_apart(&prediction.memory())?;
+        problem.memory().try_for_each(|input| counts.memory().check_apart(&input))?;
         // SAFETY: the caller vouches for the memory.
         let problem = unsafe { problem.for_rank(layout.dims().len()) }?;
         memory::for_confusion(layout.samples(), classes, layout.voxels())?;
@@ -80,6 +83,8 @@ pub unsafe extern "C" fn dice_add_volumes(problem: *const ProblemStruct, volumes
         let rank = rank_with_channel(&shape, &mut problem);
         // SAFETY: the caller vouches for the buffer.
         let so_far = unsafe { checked_slice(volumes.cast_const(), num, "volumes") }?;
+        let memory = Memory::new(volumes, num, "volumes");
+        problem.memory().try_for_each(|input| memory.check_apart(&input))?;
         // SAFETY: the caller vouches for the memory.
         let problem = unsafe { problem.for_rank(rank) }?;
         let layout = problem.target.layout();
@@ -107,11 +112,11 @@ fn checked_classes(classes: i64, of_logits: Option<usize>) -> Result<usize, Fail
     match of_logits {
         Some(known) if found.is_some_and(|found| found == 0 || found == known) => Ok(known),
         Some(known) => {
-            let sentence = format!("classes = {classes}: logits have {known}; 0 stands for as many");
+            let sentence = format_args!("classes = {classes}: logits have {known}; 0 stands for as many");
             Err(Failure::new(Status::Shape, sentence).numbers(classes, known as i64))
         }
         None => found.filter(|&found| found > 0).ok_or_else(|| {
-            let sentence = format!("classes = {classes}: a label map as prediction has at least 1");
+            let sentence = format_args!("classes = {classes}: a label map as prediction has at least 1");
             Failure::new(Status::Shape, sentence).numbers(classes, 1)
         }),
     }

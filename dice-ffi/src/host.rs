@@ -71,7 +71,7 @@ impl Host {
         reserved(executor.reserved, "executor")?;
         let run = executor.run.ok_or_else(|| Failure::null("executor.run"))?;
         if executor.threads < 1 {
-            let sentence = format!("executor.threads = {}: must be at least 1", executor.threads);
+            let sentence = format_args!("executor.threads = {}: must be at least 1", executor.threads);
             return Err(Failure::new(Status::InvalidArgument, sentence).numbers(executor.threads.into(), 1));
         }
         Ok(Self { context: executor.context, run, threads: executor.threads, earlier: ptr::null() })

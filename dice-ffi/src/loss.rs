@@ -6,7 +6,7 @@ use dice_simd::core::loss::{ClassWeights, Compound, Loss as CoreLoss, Options, P
 use dice_simd::core::{Cotangent, Error, Grouping, LossHead, Reduction, Request, Sum, Values};
 
 use crate::arguments::{
-    Growing, check_size, checked_output, checked_pointer, checked_slice, checked_struct, grown, variant,
+    Growing, Memory, check_size, checked_output, checked_pointer, checked_slice, checked_struct, grown, variant,
 };
 use crate::memory;
 use crate::status::{Failure, Status, call};
@@ -71,7 +71,7 @@ impl Loss {
     unsafe fn read_terms(&mut self, loss: &LossStruct) -> Result<(), Failure> {
         check_size::<Term>(loss.term_size, "loss.term_size")?;
         if loss.num_terms > isize::MAX as usize / loss.term_size {
-            let sentence = format!("loss.num_terms = {}: so many are impossible", loss.num_terms);
+            let sentence = format_args!("loss.num_terms = {}: so many are impossible", loss.num_terms);
             return Err(Failure::new(Status::Length, sentence));
         }
         // SAFETY: the caller vouches for the terms.
@@ -81,7 +81,7 @@ impl Loss {
         let numbers = (0..loss.num_terms).map(|index| term(index).numbers()).fold(0, usize::saturating_add);
         let numbers = numbers.checked_mul(COPIES * size_of::<f64>());
         let bytes = numbers.and_then(|bytes| bytes.checked_add(loss.num_terms.checked_mul(size_of::<Term>())?));
-        memory::find(bytes, || "the terms of the loss and the numbers that they point to".into())?;
+        memory::find(bytes, "the terms of the loss and the numbers that they point to")?;
         for index in 0..loss.num_terms {
             // SAFETY: the caller vouches for the numbers.
             self.head.terms.push(unsafe { read(&term(index), index, &mut self.room) }?);
@@ -133,12 +133,12 @@ impl Loss {
     pub(crate) fn column(&mut self, term: i64, sum: Sum) -> Result<usize, Failure> {
         let terms = self.head.terms.len();
         let place = usize::try_from(term).ok().filter(|&place| place < terms).ok_or_else(|| {
-            let sentence = format!("term = {term}: the loss has {terms}");
+            let sentence = format_args!("term = {term}: the loss has {terms}");
             Failure::new(Status::InvalidArgument, sentence).numbers(term, terms as i64)
         })?;
         let part = self.part(place)?;
         self.request.column(part, sum).ok_or_else(|| {
-            let sentence = format!("the terms of the loss do not ask for the sum {sum:?} as term {term} has it");
+            let sentence = format_args!("the terms of the loss do not ask for the sum {sum:?} as term {term} has it");
             Failure::new(Status::InvalidArgument, sentence).numbers(sum as i64, -1)
         })
     }
@@ -202,7 +202,8 @@ pub unsafe extern "C" fn dice_class_weights_from_volumes(
         let volumes = unsafe { checked_slice(volumes, num, "volumes") }?;
         // SAFETY: the caller vouches for the buffer.
         let output = unsafe { checked_output(weights, num, num, "weights") }?;
-        memory::find(num.checked_mul(size_of::<f64>()), || format!("the weights of {num} classes"))?;
+        output.memory().check_same_or_apart(&Memory::new(volumes.as_ptr(), num, "volumes"))?;
+        memory::find(num.checked_mul(size_of::<f64>()), format_args!("the weights of {num} classes"))?;
         output.write(ClassWeights::from_volumes(volumes, weighting)?.weights.into_iter());
         Ok(())
     })

@@ -4,6 +4,8 @@
 //! than the machine has. Rust ends the process when an allocation fails; a library must not. So each call first asks for all
 //! of its memory at once, in a way that can fail.
 
+use std::fmt::Display;
+
 use dice_simd::Executor;
 use dice_simd::TILE_VOXELS;
 use dice_simd::core::accumulator::Words;
@@ -71,11 +73,11 @@ fn room(samples: usize, classes: usize, shared: u128, claimant: u128, tiles: usi
     let one = shared.saturating_add(claimant);
     let claimants = if one > SMALL as u128 { Threads.claimants().min(tiles).max(1) } else { 1 };
     let bytes = shared.saturating_add(claimant.saturating_mul(claimants as u128));
-    find(usize::try_from(bytes).ok(), || format!("the sums of {samples} samples of {classes} classes"))
+    find(usize::try_from(bytes).ok(), format_args!("the sums of {samples} samples of {classes} classes"))
 }
 
 /// Whether `bytes`, more than fit in a number if `None`, are to be had for `what`.
-pub(crate) fn find(bytes: Option<usize>, what: impl FnOnce() -> String) -> Result<(), Failure> {
+pub(crate) fn find(bytes: Option<usize>, what: impl Display) -> Result<(), Failure> {
     let mut room = Vec::<u8>::new();
     let found = match bytes {
         Some(..=SMALL) => true,
@@ -87,9 +89,8 @@ pub(crate) fn find(bytes: Option<usize>, what: impl FnOnce() -> String) -> Resul
     if found {
         return Ok(());
     }
-    let sentence = match bytes {
-        Some(bytes) => format!("there is no memory for {}: {bytes} bytes", what()),
-        None => format!("there is no memory for {}", what()),
-    };
-    Err(Failure::new(Status::Unavailable, sentence))
+    Err(match bytes {
+        Some(bytes) => Failure::new(Status::Unavailable, format_args!("there is no memory for {what}: {bytes} bytes")),
+        None => Failure::new(Status::Unavailable, format_args!("there is no memory for {what}")),
+    })
 }

@@ -7,7 +7,7 @@ use dice_simd::core::{ClassReport, Cotangent, Dims, Error, LossHead, Problem, St
 use dice_simd::half::{bf16, f16};
 use dice_simd::{Float, Gradient, TILE_VOXELS, Workspace};
 
-use crate::arguments::{checked_output, checked_slice, variant};
+use crate::arguments::{Memory, checked_output, checked_slice, variant};
 use crate::buffers::{Buffers, with_buffers};
 use crate::loss::{Loss, LossStruct};
 use crate::memory;
@@ -76,6 +76,12 @@ impl<'l> Input<'l> {
         Ok((problem, 0..layout.voxels()))
     }
 
+    /// Refuses an output that reaches into the logits or the problem.
+    fn check_apart(&self, output: &Memory) -> Result<(), Failure> {
+        output.check_apart(&self.logits.memory())?;
+        self.problem.memory().try_for_each(|input| output.check_apart(&input))
+    }
+
     /// The number of values of the loss.
     fn num_values(&self) -> Result<usize, Failure> {
         let (samples, classes) = extents(&self.logits)?;
@@ -122,7 +128,8 @@ impl<'l> Input<'l> {
             return Err(Failure::new(Status::InvalidArgument, sentence));
         }
         let logits = (place != Place::OnLogits).then(|| self.logits.memory());
-        logits.into_iter().chain(self.problem.memory()).try_for_each(|input| gradient.check_apart(&input))?;
+        let memory = gradient.memory();
+        logits.into_iter().chain(self.problem.memory()).try_for_each(|input| memory.check_apart(&input))?;
         Ok(Destination { gradient, place, pull_back })
     }
 }
@@ -180,13 +187,16 @@ pub(crate) fn table_len(loss: &Loss, samples: usize, classes: usize) -> Result<u
     let of_classes = classes.checked_mul(loss.request().columns());
     let per_sample = of_classes.and_then(|sums| sums.checked_add(Statistics::OF_NO_CLASS));
     per_sample.and_then(|per_sample| per_sample.checked_mul(samples)?.checked_mul(WORDS)).ok_or_else(|| {
-        Failure::new(Status::Shape, format!("{samples} samples of {classes} classes: no table can hold their sums"))
+        Failure::new(
+            Status::Shape,
+            format_args!("{samples} samples of {classes} classes: no table can hold their sums"),
+        )
     })
 }
 
 fn voxels(start: i64, end: i64) -> Result<Range<usize>, Failure> {
     let bound = |bound: i64| {
-        let sentence = format!("voxels {start}..{end}: a bound is negative");
+        let sentence = format_args!("voxels {start}..{end}: a bound is negative");
         usize::try_from(bound).map_err(|_| Failure::new(Status::InvalidArgument, sentence).numbers(bound, -1))
     };
     Ok(bound(start)?..bound(end)?)
@@ -290,6 +300,7 @@ unsafe fn statistics(
     let (samples, classes) = extents(&input.logits)?;
     // SAFETY: the caller vouches for the buffer.
     let table = unsafe { checked_output(table, num, table_len(input.loss, samples, classes)?, "table") }?;
+    input.check_apart(&table.memory())?;
     // SAFETY: the caller vouches for the memory.
     let (problem, all_voxels) = unsafe { input.problem() }?;
     let voxels = voxels.unwrap_or(all_voxels);
@@ -316,7 +327,8 @@ pub unsafe extern "C" fn dice_statistics_merge(from: *const i64, num: usize, int
             return Err(Error::Length { what, expected: WORDS, found: num }.into());
         }
         // SAFETY: the caller vouches for the buffer.
-        unsafe { checked_output(into, num_into, num, "into") }?;
+        let output = unsafe { checked_output(into, num_into, num, "into") }?;
+        output.memory().check_same_or_apart(&Memory::new(from, num, "from"))?;
         // In place: nothing can fail any more, and a table may be added to itself.
         for place in (0..words).step_by(WORDS) {
             // SAFETY: `from` was found to be aligned, and the caller vouches for its words, a multiple of so many.
@@ -335,7 +347,7 @@ pub unsafe extern "C" fn dice_statistics_merge(from: *const i64, num: usize, int
 pub(crate) fn table_extents(samples: i64, classes: i64) -> Result<(usize, usize), Failure> {
     let extent = |what: &str, n: i64, least: i64| {
         usize::try_from(n).ok().filter(|_| n >= least).ok_or_else(|| {
-            Failure::new(Status::Shape, format!("{what} = {n}: must be at least {least}")).numbers(n, least)
+            Failure::new(Status::Shape, format_args!("{what} = {n}: must be at least {least}")).numbers(n, least)
         })
     };
     Ok((extent("samples", samples, 0)?, extent("classes", classes, 1)?))
@@ -440,6 +452,10 @@ pub unsafe extern "C" fn dice_loss_evaluate(
         let expected = wanted(reports.is_null(), num_reports, expected_reports);
         // SAFETY: the caller vouches for the buffer.
         let reports = unsafe { checked_output(reports, num_reports, expected, "reports") }?;
+        let all = [Memory::new(table, num, "table"), values.memory(), cotangent.memory(), reports.memory()];
+        (1..all.len())
+            .flat_map(|ours| (0..ours).map(move |theirs| (ours, theirs)))
+            .try_for_each(|(ours, theirs)| all[ours].check_apart(&all[theirs]))?;
 
         memory::for_evaluation(samples, classes, kept.request())?;
         let Workspace { statistics, evaluation, .. } = workspace;
@@ -535,6 +551,8 @@ unsafe fn pullback(
     unsafe { read_upstream(upstream, num_upstream, derivatives.values(), copy) }?;
     // SAFETY: the caller vouches for the pointer.
     let to = unsafe { input.destination(mode, gradient) }?;
+    to.gradient.memory().check_apart(&Memory::new(cotangent, num_cotangent, "cotangent"))?;
+    to.gradient.memory().check_apart(&Memory::new(upstream, num_upstream, "upstream"))?;
     // SAFETY: the caller vouches for the memory; there is no view of the logits.
     unsafe { (to.pull_back)(&input, &to, &problem, derivatives, copy, voxels.unwrap_or(all_voxels)) }
 }
@@ -557,6 +575,7 @@ pub unsafe extern "C" fn dice_value(
         let expected = input.num_values()?;
         // SAFETY: the caller vouches for the buffer.
         let values = unsafe { checked_output(values, num_values, expected, "values") }?;
+        input.check_apart(&values.memory())?;
         // SAFETY: the caller vouches for the memory.
         let (problem, _) = unsafe { input.problem() }?;
         // SAFETY: the caller vouches for the memory.
@@ -595,6 +614,11 @@ pub unsafe extern "C" fn dice_value_and_grad(
         let (problem, voxels) = unsafe { input.problem() }?;
         // SAFETY: the caller vouches for the pointer.
         let to = unsafe { input.destination(mode, gradient) }?;
+        let upstream = Memory::new(upstream, num_upstream, "upstream");
+        input.check_apart(&values.memory())?;
+        values.memory().check_apart(&upstream)?;
+        to.gradient.memory().check_apart(&upstream)?;
+        to.gradient.memory().check_apart(&values.memory())?;
         // SAFETY: the caller vouches for the memory.
         unsafe { input.value(&problem, workspace) }?;
         let Workspace { evaluation, .. } = workspace;

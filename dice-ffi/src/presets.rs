@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use dice_simd::core::loss::Compound;
 
-use crate::arguments::{check_size, checked_output, checked_pointer, grown};
+use crate::arguments::{Alternatives, check_size, checked_output, checked_pointer, grown};
 use crate::status::{Failure, Status, call};
 use crate::term::{Term, write};
 
@@ -47,25 +47,27 @@ pub unsafe extern "C" fn dice_loss_preset(
         let num_terms = unsafe { checked_output(num_terms, 1, 1, "num_terms") }?;
         let known = presets().iter().find(|(known, _)| known.as_c_str() == name);
         let (_, preset) = known.ok_or_else(|| {
-            let names: Vec<_> = presets().iter().map(|(name, _)| name.to_string_lossy()).collect();
-            let sentence = format!("no preset is named {:?}; there are {}", name.to_string_lossy(), names.join(", "));
+            let bytes = name.to_bytes();
+            let (shown, cut) = if bytes.len() > 64 { (&bytes[..64], "...") } else { (bytes, "") };
+            let known = Alternatives(Compound::PRESETS.iter().map(|(name, _)| name));
+            let sentence = format_args!("no preset is named \"{}{cut}\", but {known}", shown.escape_ascii());
             Failure::new(Status::InvalidArgument, sentence)
         })?;
         let needed = preset.terms.len();
         if !terms.is_null() || capacity != 0 {
             if capacity < needed {
-                let sentence = format!("terms: capacity {capacity} where {name:?} has {needed}");
+                let sentence = format_args!("terms: capacity {capacity} where {name:?} has {needed}");
                 let failure = Failure::new(Status::Length, sentence);
                 return Err(failure.numbers(i64::try_from(capacity).unwrap_or(i64::MAX), needed as i64));
             }
             check_size::<Term>(term_size, "term_size")?;
             // SAFETY: the caller vouches for the terms.
             unsafe { checked_pointer(terms.cast_const().cast::<usize>(), "terms") }?;
-            let unknown = || Failure::new(Status::Unsupported, format!("{name:?} cannot be said in terms"));
+            let unknown = || Failure::new(Status::Unsupported, format_args!("{name:?} cannot be said in terms"));
             let written = preset.terms.iter().map(write).collect::<Option<Vec<_>>>().ok_or_else(unknown)?;
             // SAFETY: a term has as many bytes.
             if written.iter().any(|term| unsafe { grown(term, term_size) } != *term) {
-                let sentence = format!("term_size is {term_size}, of an older header than {name:?} needs");
+                let sentence = format_args!("term_size is {term_size}, of an older header than {name:?} needs");
                 return Err(Failure::new(Status::StructSize, sentence));
             }
             for (index, term) in written.iter().enumerate() {

@@ -3,9 +3,9 @@
 use dice_simd::core::{Dense, Labels, NonFinite, Problem, Target};
 use dice_simd::half::{bf16, f16};
 
-use crate::arguments::{Growing, checked_pointer, checked_slice, checked_struct, flag};
+use crate::arguments::{Growing, Memory, checked_pointer, checked_slice, checked_struct, flag};
 use crate::status::{Failure, Status};
-use crate::tensor::{Located, Memory, Tensor, with_element};
+use crate::tensor::{Located, Tensor, with_element};
 
 /// `dice_problem`.
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +64,7 @@ impl LocatedProblem {
         let error_on_non_finite = flag(problem.error_on_non_finite, "problem.error_on_non_finite")?;
         let labels_checked = flag(problem.labels_checked, "problem.labels_checked")?;
         let offset = usize::try_from(problem.voxel_offset).map_err(|_| {
-            let sentence = format!("problem.voxel_offset = {}: must be at least 0", problem.voxel_offset);
+            let sentence = format_args!("problem.voxel_offset = {}: must be at least 0", problem.voxel_offset);
             Failure::new(Status::InvalidArgument, sentence).numbers(problem.voxel_offset, 0)
         })?;
         if problem.num_sample_weights > 0 {
@@ -103,13 +103,8 @@ impl LocatedProblem {
     /// The memory of all inputs.
     pub(crate) fn memory(&self) -> impl Iterator<Item = Memory> {
         let tensors = [Some(&self.target), self.mask.as_ref(), self.voxel_weights.as_ref()];
-        let sample_weights = self.sample_weights.map(|weights| {
-            let (what, first) = (SAMPLE_WEIGHTS, weights.addr());
-            Memory {
-                what,
-                addresses: first..first.saturating_add(self.num_sample_weights.saturating_mul(size_of::<f32>())),
-            }
-        });
+        let num = self.num_sample_weights;
+        let sample_weights = self.sample_weights.map(|weights| Memory::new(weights, num, SAMPLE_WEIGHTS));
         tensors.into_iter().flatten().map(Located::memory).chain(sample_weights)
     }
 

@@ -60,7 +60,7 @@ fn threads() -> usize {
 pub extern "C" fn dice_set_num_threads(threads: i32) -> i32 {
     call(|| {
         let number = usize::try_from(threads).map_err(|_| {
-            let sentence = format!("threads = {threads}: must be at least 0");
+            let sentence = format_args!("threads = {threads}: must be at least 0");
             Failure::new(Status::InvalidArgument, sentence).numbers(threads.into(), 0)
         })?;
         NUM_THREADS.store(number.min(MOST_THREADS), Ordering::Relaxed);
@@ -104,7 +104,7 @@ pub extern "C" fn dice_effective_isa() -> i32 {
 pub extern "C" fn dice_set_max_isa(isa: i32) -> i32 {
     call(|| {
         let (level, _) = NAMES.iter().find(|(known, _)| *known as i32 == isa).ok_or_else(|| {
-            let sentence = format!("isa = {isa}: must be from 0 to {}", NAMES.len() - 1);
+            let sentence = format_args!("isa = {isa}: must be from 0 to {}", NAMES.len() - 1);
             Failure::new(Status::InvalidArgument, sentence).numbers(isa.into(), -1)
         })?;
         set_max_isa(*level);

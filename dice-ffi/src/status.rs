@@ -1,16 +1,13 @@
 //! From errors and panics to statuses, and what a thread remembers of its last failure.
 
 use std::any::Any;
-use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char};
-use std::fmt::Display;
+use std::cell::Cell;
+use std::ffi::{CStr, c_char};
+use std::fmt::{self, Display, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr;
 
 use dice_simd::DefaultFloatMode;
 use dice_simd::core::Error;
-
-use crate::arguments::{Growing, checked_struct};
 
 /// `dice_status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +30,7 @@ pub(crate) enum Status {
 }
 
 /// Every status with its few words.
-const WORDS: [(Status, &CStr); 14] = [
+pub(crate) const WORDS: [(Status, &CStr); 14] = [
     (Status::Ok, c"ok"),
     (Status::NullPointer, c"null pointer"),
     (Status::StructSize, c"wrong struct_size"),
@@ -50,13 +47,15 @@ const WORDS: [(Status, &CStr); 14] = [
     (Status::Weight, c"weight out of range"),
 ];
 
-/// A failed call: the status, the sentence, and the numbers in it.
-#[derive(Debug, Clone)]
+/// A failed call: the status, and the numbers in its sentence.
+///
+/// The sentence itself is in the thread's room for it, where a new failure's takes its place, for the way from here to the caller
+/// must not allocate. So a failure is made when the call fails, and not before.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Failure {
-    status: Status,
-    sentence: String,
+    pub(crate) status: Status,
     /// Where, what was found there, and what is needed; −1 for none.
-    numbers: [i64; 3],
+    pub(crate) numbers: [i64; 3],
 }
 
 const NO_NUMBERS: [i64; 3] = [-1; 3];
@@ -64,12 +63,13 @@ const NO_NUMBERS: [i64; 3] = [-1; 3];
 const MAPS: [&str; 4] = ["label map", "predicted label map", "mask", "voxel weights"];
 
 impl Failure {
-    pub(crate) fn new(status: Status, sentence: impl Into<String>) -> Self {
-        Self { status, sentence: sentence.into(), numbers: NO_NUMBERS }
+    pub(crate) fn new(status: Status, sentence: impl Display) -> Self {
+        SENTENCE.with(|text| text.put(sentence));
+        Self { status, numbers: NO_NUMBERS }
     }
 
     pub(crate) fn null(what: impl Display) -> Self {
-        Self::new(Status::NullPointer, format!("{what} is NULL"))
+        Self::new(Status::NullPointer, format_args!("{what} is NULL"))
     }
 
     /// With what was found and what is needed.
@@ -122,12 +122,72 @@ impl From<Error> for Failure {
             Error::SumOverflow => (Status::Overflow, NO_NUMBERS),
             _ => (Status::InvalidArgument, NO_NUMBERS),
         };
-        Self { status, sentence: error.to_string(), numbers }
+        Self { numbers, ..Self::new(status, &error) }
+    }
+}
+
+/// Bytes of a sentence, the NUL at its end among them: a longer one is cut.
+const SENTENCE_BYTES: usize = 1024;
+/// How a sentence ends that was cut.
+const CUT: &str = "...";
+
+/// A sentence as a C string, at the same place as long as its thread lives.
+#[derive(Debug)]
+pub(crate) struct Sentence {
+    bytes: [Cell<u8>; SENTENCE_BYTES],
+    len: Cell<usize>,
+}
+
+impl Sentence {
+    const EMPTY: Self = Self { bytes: [const { Cell::new(0) }; SENTENCE_BYTES], len: Cell::new(0) };
+
+    fn put(&self, sentence: impl Display) {
+        self.len.set(0);
+        let mut end = self;
+        // What does not fit is cut, and no other error is possible.
+        let _ = write!(end, "{sentence}");
+        self.bytes[self.len.get()].set(0);
+    }
+
+    fn copy(&self, other: &Self) {
+        self.bytes.iter().zip(&other.bytes).for_each(|(to, from)| to.set(from.get()));
+        self.len.set(other.len.get());
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const c_char {
+        self.bytes.as_ptr().cast()
+    }
+}
+
+impl Write for &Sentence {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let (start, room) = (self.len.get(), SENTENCE_BYTES - 1);
+        // A NUL would end it.
+        let put = |place: usize, byte: u8| self.bytes[place].set(if byte == 0 { b' ' } else { byte });
+        let end = start + text.len();
+        if end <= room {
+            (start..).zip(text.bytes()).for_each(|(place, byte)| put(place, byte));
+            self.len.set(end);
+            return Ok(());
+        }
+        // No half of a character stays.
+        let mut kept = (room - CUT.len()).saturating_sub(start).min(text.len());
+        while !text.is_char_boundary(kept) {
+            kept -= 1;
+        }
+        (start..).zip(text[..kept].bytes()).for_each(|(place, byte)| put(place, byte));
+        let kept = (start + kept).min(room - CUT.len());
+        (kept..).zip(CUT.bytes()).for_each(|(place, byte)| put(place, byte));
+        self.len.set(kept + CUT.len());
+        Err(fmt::Error)
     }
 }
 
 thread_local! {
-    static LAST: RefCell<Option<(Failure, CString)>> = const { RefCell::new(None) };
+    /// That of the failure on its way.
+    static SENTENCE: Sentence = const { Sentence::EMPTY };
+    /// The last call's that failed, and its sentence.
+    static LAST: (Cell<Option<Failure>>, Sentence) = const { (Cell::new(None), Sentence::EMPTY) };
 }
 
 /// Runs the body of an entry point in the default floating-point mode, and remembers its failure.
@@ -139,85 +199,26 @@ pub(crate) fn call(body: impl FnOnce() -> Result<(), Failure>) -> i32 {
     let failure = match outcome {
         Ok(Ok(())) => return Status::Ok as i32,
         Ok(Err(failure)) => failure,
-        Err(panic) => Failure::new(Status::Panic, format!("error inside the library: {}", message(&*panic))),
+        Err(panic) => Failure::new(Status::Panic, format_args!("error inside the library: {}", message(&*panic))),
     };
-    let status = failure.status as i32;
-    let sentence = CString::new(failure.sentence.replace('\0', " ")).unwrap_or_default();
-    // During thread exit there is nowhere to remember it, and nobody to ask.
-    let _ = LAST.try_with(|last| last.replace(Some((failure, sentence))));
-    status
+    LAST.with(|(last, sentence)| {
+        last.set(Some(failure));
+        SENTENCE.with(|text| sentence.copy(text));
+    });
+    failure.status as i32
+}
+
+/// The status and numbers of the thread's last failure.
+pub(crate) fn last_failure() -> (Status, [i64; 3]) {
+    LAST.with(|(last, _)| last.get()).map_or((Status::Ok, NO_NUMBERS), |failure| (failure.status, failure.numbers))
+}
+
+/// Its sentence.
+pub(crate) fn last_sentence() -> *const c_char {
+    LAST.with(|(_, sentence)| sentence.as_ptr())
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
-}
-
-/// `dice_error`.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct ErrorInfo {
-    struct_size: usize,
-    status: i32,
-    reserved: i32,
-    index: i64,
-    found: i64,
-    expected: i64,
-    #[cfg(feature = "grown")]
-    grown: f64,
-}
-
-// SAFETY: all of its fields are numbers.
-unsafe impl Growing for ErrorInfo {
-    const FIRST: usize = 40;
-}
-
-/// See `dice.h`.
-#[unsafe(no_mangle)]
-pub extern "C" fn dice_status_string(status: i32) -> *const c_char {
-    WORDS.iter().find(|(known, _)| *known as i32 == status).map_or(c"unknown status", |(_, words)| words).as_ptr()
-}
-
-/// See `dice.h`.
-#[unsafe(no_mangle)]
-pub extern "C" fn dice_last_error() -> *const c_char {
-    let sentence = LAST.try_with(|last| last.borrow().as_ref().map_or(c"".as_ptr(), |(_, sentence)| sentence.as_ptr()));
-    sentence.unwrap_or(c"".as_ptr())
-}
-
-/// See `dice.h`.
-///
-/// # Safety
-/// `error` is NULL or points to a `dice_error`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn dice_error_info(error: *mut ErrorInfo) -> i32 {
-    // The error that is asked for must survive the asking.
-    let last = LAST.try_with(|last| last.borrow().as_ref().map(|(failure, _)| failure.clone())).ok().flatten();
-    call(|| {
-        // SAFETY: the caller vouches for the pointer.
-        let ErrorInfo { struct_size, .. } = unsafe { checked_struct(error.cast_const(), "error") }?;
-        let (status, [index, found, expected]) = last.map_or((Status::Ok, NO_NUMBERS), |f| (f.status, f.numbers));
-        let info = ErrorInfo {
-            struct_size,
-            status: status as i32,
-            reserved: 0,
-            index,
-            found,
-            expected,
-            #[cfg(feature = "grown")]
-            grown: 0.0,
-        };
-        // SAFETY: checked above to be not NULL, and of so many bytes.
-        unsafe { ptr::copy_nonoverlapping((&raw const info).cast::<u8>(), error.cast::<u8>(), struct_size) };
-        Ok(())
-    })
-}
-
-/// See `dice.h`.
-#[unsafe(no_mangle)]
-pub extern "C" fn dice_version() -> u32 {
-    let part = |text: &str| text.parse::<u32>().unwrap_or(0);
-    let [major, minor, patch] =
-        [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")].map(part);
-    major << 16 | minor << 8 | patch
 }

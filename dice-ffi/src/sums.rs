@@ -3,7 +3,7 @@
 use dice_simd::core::accumulator::{self, WORDS, Words};
 use dice_simd::core::{Statistics, Sum};
 
-use crate::arguments::{checked_output, checked_slice, variant};
+use crate::arguments::{Memory, checked_output, checked_slice, variant};
 use crate::buffers::{Buffers, with_buffers};
 use crate::loss::LossStruct;
 use crate::passes::{table_extents, table_len};
@@ -34,7 +34,7 @@ const WANTED: [Wanted; Sum::ALL.len() + Statistics::OF_NO_CLASS] = {
 /// An index below `end`.
 fn index(what: &str, found: i64, end: usize) -> Result<usize, Failure> {
     usize::try_from(found).ok().filter(|&index| index < end).ok_or_else(|| {
-        let sentence = format!("{what} = {found}: must be at least 0 and less than {end}");
+        let sentence = format_args!("{what} = {found}: must be at least 0 and less than {end}");
         Failure::new(Status::InvalidArgument, sentence).numbers(found, i64::try_from(end).unwrap_or(i64::MAX))
     })
 }
@@ -64,12 +64,13 @@ pub unsafe extern "C" fn dice_statistics_sum(
         // SAFETY: the caller vouches for the buffer.
         let words = unsafe { checked_slice(table, num, "table") }?;
         if num != expected {
-            let sentence = format!("table: length {num} where {expected} is expected");
+            let sentence = format_args!("table: length {num} where {expected} is expected");
             let failure = Failure::new(Status::Length, sentence);
             return Err(failure.numbers(i64::try_from(num).unwrap_or(i64::MAX), expected as i64));
         }
         // SAFETY: the caller vouches for the pointer.
         let value = unsafe { checked_output(value, 1, 1, "value") }?;
+        value.memory().check_apart(&Memory::new(table, num, "table"))?;
         let place = match variant(&WANTED, sum, "sum")? {
             Wanted::OfNoClass(place) => place,
             Wanted::OfClass(sum) => {

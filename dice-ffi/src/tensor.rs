@@ -1,12 +1,11 @@
 //! From `dice_tensor` to checked views.
 
 use std::ffi::c_void;
-use std::ops::Range;
 
 use dice_simd::core::{Layout, MAX_AXES, View, ViewMut};
 use dice_simd::half::{bf16, f16};
 
-use crate::arguments::{checked_pointer, checked_slice};
+use crate::arguments::{Alternatives, Memory, checked_pointer, checked_slice};
 use crate::status::{Failure, Status};
 
 /// `dice_tensor`: DLPack's `DLTensor`.
@@ -129,13 +128,6 @@ pub(crate) struct Located {
     start: usize,
 }
 
-/// The memory of an input.
-#[derive(Debug)]
-pub(crate) struct Memory {
-    pub(crate) what: &'static str,
-    pub(crate) addresses: Range<usize>,
-}
-
 impl Located {
     /// Reads the struct.
     ///
@@ -144,20 +136,20 @@ impl Located {
     pub(crate) unsafe fn read(tensor: *const Tensor, what: &'static str) -> Result<Self, Failure> {
         // SAFETY: the caller vouches for the pointer.
         let tensor = unsafe { checked_pointer(tensor, what) }?;
-        let unsupported = |sentence: String| Failure::new(Status::Unsupported, sentence);
         if tensor.device_type != CPU {
             let device = tensor.device_type;
-            return Err(unsupported(format!(
-                "{what} is on device type {device}; only the CPU's memory (1) can be read"
-            )));
+            let sentence = format_args!("{what} is on device type {device}; only the CPU's memory (1) can be read");
+            return Err(Failure::new(Status::Unsupported, sentence));
         }
         let dtype = Dtype::find(tensor.code, tensor.bits, tensor.lanes).ok_or_else(|| {
             let (code, bits, lanes) = (tensor.code, tensor.bits, tensor.lanes);
-            let known = list(DTYPES);
-            unsupported(format!("{what} has type code {code}, {bits} bits, {lanes} lanes; known are {known}"))
+            let known = Alternatives(DTYPES.iter().map(|dtype| dtype.name));
+            let sentence =
+                format_args!("{what} has type code {code}, {bits} bits, {lanes} lanes; it must be of {known}");
+            Failure::new(Status::Unsupported, sentence)
         })?;
         let rank = usize::try_from(tensor.ndim).ok().filter(|rank| (1..=MAX_AXES).contains(rank)).ok_or_else(|| {
-            let sentence = format!("{what} has {} axes; from 1 to {MAX_AXES} are supported", tensor.ndim);
+            let sentence = format_args!("{what} has {} axes; from 1 to {MAX_AXES} are supported", tensor.ndim);
             Failure::new(Status::Shape, sentence).numbers(tensor.ndim.into(), -1)
         })?;
         // SAFETY: the caller vouches for `ndim` extents.
@@ -174,7 +166,9 @@ impl Located {
         };
         for (axis, &dim) in dims.iter().enumerate() {
             located.shape[axis] = usize::try_from(dim).map_err(|_| {
-                Failure::new(Status::Shape, format!("{what}: axis {axis} has extent {dim}")).numbers(dim, -1).at(axis)
+                Failure::new(Status::Shape, format_args!("{what}: axis {axis} has extent {dim}"))
+                    .numbers(dim, -1)
+                    .at(axis)
             })?;
         }
         if tensor.strides.is_null() {
@@ -188,7 +182,7 @@ impl Located {
             let strides = unsafe { checked_slice(tensor.strides, rank, format_args!("{what}.strides")) }?;
             for (axis, &stride) in strides.iter().enumerate() {
                 located.strides[axis] = isize::try_from(stride).map_err(|_| {
-                    let sentence = format!("{what}: axis {axis} has the impossible stride {stride}");
+                    let sentence = format_args!("{what}: axis {axis} has the impossible stride {stride}");
                     Failure::new(Status::Layout, sentence).numbers(stride, -1).at(axis)
                 })?;
             }
@@ -215,7 +209,7 @@ impl Located {
         // A zero extent must not hide the others: N × C alone must be a possible number.
         let elements = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim.max(1)));
         if elements.is_none_or(|elements| isize::try_from(elements).is_err()) {
-            return Err(Failure::new(Status::Shape, format!("{what} has more elements than memory can hold")));
+            return Err(Failure::new(Status::Shape, format_args!("{what} has more elements than memory can hold")));
         }
         if shape.contains(&0) {
             return Ok(());
@@ -234,10 +228,13 @@ impl Located {
         let origin = base.addr() as i128 + i128::from(tensor.byte_offset);
         let (start, end) = (origin + lowest * size, origin + (highest + 1) * size);
         if start < 0 || end > usize::MAX as i128 || end - start > isize::MAX as i128 {
-            return Err(Failure::new(Status::Layout, format!("{what}: its elements lie outside of the address space")));
+            return Err(Failure::new(
+                Status::Layout,
+                format_args!("{what}: its elements lie outside of the address space"),
+            ));
         }
         if origin % self.dtype.align as i128 != 0 {
-            return Err(Failure::new(Status::Layout, format!("{what}: data is not aligned to its element type")));
+            return Err(Failure::new(Status::Layout, format_args!("{what}: data is not aligned to its element type")));
         }
         self.first = base.wrapping_byte_offset((start - base.addr() as i128) as isize);
         self.len = (highest - lowest) as usize + 1;
@@ -251,7 +248,12 @@ impl Located {
 
     /// The failure of a tensor whose element type is none of those that are `expected`.
     pub(crate) fn unexpected(&self, expected: &[Dtype], why: &str) -> Failure {
-        let sentence = format!("{} is {}: must be {}{why}", self.what, self.dtype.name, list(expected));
+        let sentence = format_args!(
+            "{} is {}: must be {}{why}",
+            self.what,
+            self.dtype.name,
+            Alternatives(expected.iter().map(|dtype| dtype.name))
+        );
         Failure::new(Status::Unsupported, sentence)
     }
 
@@ -261,8 +263,7 @@ impl Located {
 
     /// From the first element to past the last one.
     pub(crate) fn memory(&self) -> Memory {
-        let first = self.first.addr();
-        Memory { what: self.what, addresses: first..first + self.len * self.dtype.size }
+        Memory::new(self.first.cast_const(), self.len * self.dtype.size, self.what)
     }
 
     /// Whether both tensors have the same elements at the same indices.
@@ -273,16 +274,6 @@ impl Located {
             && self.shape() == other.shape()
             && self.len > 0
             && (0..self.rank).all(same_stride)
-    }
-
-    /// Refuses an output whose memory reaches into that of an input.
-    pub(crate) fn check_apart(&self, input: &Memory) -> Result<(), Failure> {
-        let (ours, theirs) = (self.memory().addresses, &input.addresses);
-        if !ours.is_empty() && !theirs.is_empty() && ours.start < theirs.end && theirs.start < ours.end {
-            let sentence = format!("the memory of {} overlaps that of {}", self.what, input.what);
-            return Err(Failure::new(Status::Layout, sentence));
-        }
-        Ok(())
     }
 
     /// The first element, as a pointer to the type that it has.
@@ -324,20 +315,4 @@ impl Located {
     pub(crate) fn layout(&self) -> Result<Layout, Failure> {
         Ok(Layout::new(self.what, self.shape(), &self.strides[..self.rank], self.start, self.len)?)
     }
-}
-
-/// "a, b or c".
-fn list(dtypes: &[Dtype]) -> String {
-    let mut sentence = String::new();
-    for (i, dtype) in dtypes.iter().enumerate() {
-        let before = if i == 0 {
-            ""
-        } else if i + 1 < dtypes.len() {
-            ", "
-        } else {
-            " or "
-        };
-        sentence.extend([before, dtype.name]);
-    }
-    sentence
 }

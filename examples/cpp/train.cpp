@@ -1,30 +1,21 @@
-// Trains a tiny segmentation with the C interface from C++: a ball within a ball in a noisy volume. There is no network; the
-// logits of each voxel are the parameters, and plain gradient descent moves them.
+// Trains a tiny segmentation from C++: a ball within a ball in a noisy volume. There is no network; the logits of each voxel are the
+// parameters, and plain gradient descent moves them.
 //
 //   c++ -std=c++17 -O2 examples/cpp/train.cpp $(pkg-config --cflags --libs dice) -o train && ./train
 //
 // It shows the three steps as a training loop has them: forward makes the value and keeps the cotangent, backward has the
 // upstream gradient that the rest of the graph hands it.
-#include <dice.h>
+#include <dice.hpp>
 
-#include <array>
 #include <cmath>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <random>
-#include <stdexcept>
-#include <string>
-#include <vector>
 
 namespace {
 
 constexpr std::int64_t classes = 3, depth = 24, height = 32, width = 32, voxels = depth * height * width;
-
-// An exception for a call that failed.
-void must(dice_status status) {
-    if (status != DICE_OK) throw std::runtime_error(dice_last_error());
-}
+const dice::Extents shape{1, classes, depth, height, width}, map{1, depth, height, width};
 
 // 0 outside, 1 in the large ball, 2 in the small one within it.
 std::vector<std::uint8_t> phantom() {
@@ -42,58 +33,6 @@ std::vector<std::uint8_t> phantom() {
     return labels;
 }
 
-// Logits of a loss under the default generalised Dice, and what their gradient needs.
-class Loss {
-public:
-    Loss(const std::vector<float> &logits, const std::vector<std::uint8_t> &labels)
-        : logits_(dice_f32(logits.data(), 5, shape_.data())), labels_(dice_u8(labels.data(), 4, label_shape_.data())) {
-        std::size_t num_table = 0, num_values = 0, num_cotangent = 0, num_reports = 0;
-        must(dice_statistics_len(&logits_, &loss_, &num_table));
-        must(dice_evaluation_len(&loss_, shape_[0], classes, &num_values, &num_cotangent, &num_reports));
-        table_.resize(num_table);
-        cotangent_.resize(num_cotangent);
-        reports_.resize(num_reports);
-    }
-    Loss(const Loss &) = delete; // the tensors point into it
-    Loss &operator=(const Loss &) = delete;
-
-    // Steps 1 and 2.
-    double forward() {
-        const dice_problem problem = this->problem();
-        double value = 0.0;
-        must(dice_statistics(&logits_, &problem, &loss_, table_.data(), table_.size()));
-        must(dice_loss_evaluate(&loss_, table_.data(), table_.size(), shape_[0], classes, &value, 1, cotangent_.data(),
-                                cotangent_.size(), reports_.data(), reports_.size()));
-        return value;
-    }
-
-    // Step 3: the gradient of upstream times the value.
-    void backward(double upstream, std::vector<float> &gradient) const {
-        dice_problem problem = this->problem();
-        problem.labels_checked = 1; // by forward
-        const dice_tensor to = dice_f32(gradient.data(), 5, shape_.data());
-        must(dice_pullback(&logits_, &problem, &loss_, cotangent_.data(), cotangent_.size(), &upstream, 1, DICE_OVERWRITE,
-                           &to));
-    }
-
-    double dice_of(std::int64_t c) const { return reports_[static_cast<std::size_t>(c)].dice; }
-
-private:
-    dice_problem problem() const {
-        dice_problem problem = DICE_PROBLEM_INIT;
-        problem.target = &labels_;
-        return problem;
-    }
-
-    const std::array<std::int64_t, 5> shape_{1, classes, depth, height, width};
-    const std::array<std::int64_t, 4> label_shape_{1, depth, height, width};
-    const dice_tensor logits_, labels_;
-    const dice_loss loss_ = DICE_LOSS_INIT;
-    std::vector<std::int64_t> table_;
-    std::vector<double> cotangent_;
-    std::vector<dice_class_report> reports_;
-};
-
 int train() {
     const std::vector<std::uint8_t> labels = phantom();
     std::mt19937 random(1);
@@ -101,19 +40,25 @@ int train() {
     std::vector<float> logits(classes * voxels), gradient(classes * voxels);
     for (float &z : logits) z = noise(random);
 
-    Loss loss(logits, labels);
+    const dice::Loss loss; // soft Dice + cross-entropy; another would be: dice::Tversky() + 0.5 * dice::Focal()
+    dice::Problem problem{dice::Input(labels, map)};
     // The loss may be a part of a larger one: loss scaling, here, as mixed precision has it.
     const double scale = 1024.0;
     const float rate = 50000.0F / float(scale);
     double first = 0.0, last = 0.0;
     for (int step = 0; step <= 100; ++step) {
-        last = loss.forward();
+        // Forward: one pass over the volume.
+        const dice::Evaluation forward = dice::evaluate(dice::statistics({logits, shape}, problem, loss), loss);
+        last = forward.values[0];
         if (step == 0) first = last;
         if (step % 20 == 0) {
-            std::printf("step %3d  loss %.6f  Dice %.4f %.4f %.4f\n", step, last, loss.dice_of(0), loss.dice_of(1),
-                        loss.dice_of(2));
+            std::printf("step %3d  loss %.6f  Dice", step, last);
+            for (const dice_class_report &report : forward.reports) std::printf(" %.4f", report.dice);
+            std::printf("\n");
         }
-        loss.backward(scale, gradient);
+        // Backward: the other one.
+        problem.labels_checked = true; // by forward
+        dice::pullback({logits, shape}, problem, loss, forward.cotangent, {scale}, {gradient, shape});
         for (std::size_t i = 0; i < logits.size(); ++i) logits[i] -= rate * gradient[i];
     }
     std::printf("RESULT loss_before=%.6f loss_after=%.6f\n", first, last);
@@ -125,7 +70,7 @@ int train() {
 int main() {
     try {
         return train();
-    } catch (const std::exception &error) {
+    } catch (const dice::Error &error) {
         std::fprintf(stderr, "train: %s\n", error.what());
         return EXIT_FAILURE;
     }

@@ -126,7 +126,7 @@ impl Display for Name {
 }
 
 fn refused(name: Name, requirement: impl Display) -> Failure {
-    Failure::new(Status::InvalidArgument, format!("{name} {requirement}"))
+    Failure::new(Status::InvalidArgument, format_args!("{name} {requirement}"))
 }
 
 /// The names of a transform's fields.
@@ -171,7 +171,7 @@ impl Reader<'_, '_> {
     /// As [`numbers`](Self::numbers); they live as long as `'a`.
     unsafe fn slice<'a>(&self, pointer: *const f64, len: usize, field: &'static str) -> Result<&'a [f64], Failure> {
         if len == 0 && !pointer.is_null() {
-            let sentence = format!("{} is not NULL, but its length is 0", self.name(field));
+            let sentence = format_args!("{} is not NULL, but its length is 0", self.name(field));
             return Err(Failure::new(Status::Length, sentence).numbers(0, -1));
         }
         // SAFETY: as the caller vouches.
