@@ -139,7 +139,9 @@ pub(crate) struct Sentence {
 }
 
 impl Sentence {
-    const EMPTY: Self = Self { bytes: [const { Cell::new(0) }; SENTENCE_BYTES], len: Cell::new(0) };
+    const fn empty() -> Self {
+        Self { bytes: [const { Cell::new(0) }; SENTENCE_BYTES], len: Cell::new(0) }
+    }
 
     fn put(&self, sentence: impl Display) {
         self.len.set(0);
@@ -185,9 +187,9 @@ impl Write for &Sentence {
 
 thread_local! {
     /// That of the failure on its way.
-    static SENTENCE: Sentence = const { Sentence::EMPTY };
+    static SENTENCE: Sentence = const { Sentence::empty() };
     /// The last call's that failed, and its sentence.
-    static LAST: (Cell<Option<Failure>>, Sentence) = const { (Cell::new(None), Sentence::EMPTY) };
+    static LAST: (Cell<Option<Failure>>, Sentence) = const { (Cell::new(None), Sentence::empty()) };
 }
 
 /// Runs the body of an entry point in the default floating-point mode, and remembers its failure.

@@ -100,6 +100,7 @@ def legend(figure, colours):
 
 
 def curves(plans, file):
+    """The mean over the networks, in a band from the least one to the greatest."""
     import matplotlib.pyplot as plt
 
     panels = [(plan, norm) for plan in plans for norm in sorted({run["norm"] for run in load(plan)}, reverse=True)]
@@ -115,12 +116,13 @@ def curves(plans, file):
             axis.fill_between(steps, np.min(values, 0), np.max(values, 0), color=colours[loss], alpha=0.08, linewidth=0)
         axis.set(title=f"{runs[0]['task']}, {norm} normalisation", xlabel="step", ylim=(0, 1))
         axis.grid(alpha=0.3)
-    np.atleast_1d(axes)[0].set_ylabel("mean Dice on held-out data (band: least and greatest network)")
+    np.atleast_1d(axes)[0].set_ylabel("mean Dice on held-out data")
     legend(figure, colours)
     figure.savefig(file)
 
 
 def gradients(plans, file):
+    """Of the median network, by the logits."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(1, len(plans), figsize=(5.5 * len(plans), 4.4), sharey=True, layout="constrained")
@@ -134,31 +136,36 @@ def gradients(plans, file):
         axis.axhline(6e-8, color="black", linewidth=0.8, linestyle=":")
         axis.text(0, 7e-8, "least f16", fontsize=8)
         axis.grid(alpha=0.3)
-    np.atleast_1d(axes)[0].set_ylabel("greatest element of the gradient by the logits (median network)")
+    np.atleast_1d(axes)[0].set_ylabel("greatest element of the gradient")
     legend(figure, colours)
     figure.savefig(file)
 
 
 def predictions(plans, file):
-    """What the first network of each loss says of what is held out, beside the truth."""
+    """What the first network of each loss says of what is held out, beside the truth: tall pictures side by side, wide ones in a
+    column, and the normalisations across."""
     import matplotlib.pyplot as plt
     from tasks import TASKS
 
-    columns = 6
-    panels = []
-    for plan in plans:
+    figure = plt.figure(figsize=(14, 11), layout="constrained")
+    of_plans = np.atleast_1d(figure.subfigures(len(plans), 1, height_ratios=[4, 7][: len(plans)]))
+    for part, plan in zip(of_plans, plans):
         runs = [run for run in load(plan) if "picture" in run]
         task = TASKS[runs[0]["task"]]()
-        panels.append((f"{runs[0]['task']}: truth", task.seen(task.shown()[1].numpy()), len(task.classes)))
-        panels += [(f"{run['loss']}, {run['norm']}", unpacked(run["picture"]), len(task.classes)) for run in runs]
-    figure, axes = plt.subplots(
-        -(-len(panels) // columns), columns, figsize=(2.4 * columns, 2.0 * -(-len(panels) // columns)), layout="constrained"
-    )
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, (title, labels, classes) in zip(axes.flat, panels):
-        axis.imshow(labels, cmap="gray" if classes == 4 else "nipy_spectral", vmin=0, vmax=classes - 1)
-        axis.set_title(title, fontsize=8)
+        truth, classes = task.seen(task.shown()[1].numpy()), len(task.classes)
+        losses, norms = list(by_loss(runs)), sorted({run["norm"] for run in runs}, reverse=True)
+        pictures = {(run["loss"], run["norm"]): unpacked(run["picture"]) for run in runs}
+        tall = truth.shape[0] > truth.shape[1]
+        grid = part.subplots(len(norms), len(losses) + 1) if tall else part.subplots(len(losses) + 1, len(norms)).T
+        for row, norm in zip(grid, norms):
+            for axis, loss in zip(row, [None, *losses]):
+                axis.axis("off")
+                labels = truth if loss is None else pictures.get((loss, norm))
+                if labels is not None:
+                    # Without the empty margin that all pictures share.
+                    inside = np.ix_(np.any(truth, 1), np.any(truth, 0)) if tall else ...
+                    axis.imshow(labels[inside], cmap="gray" if tall else "nipy_spectral", vmin=0, vmax=classes - 1)
+                    axis.set_title(f"{loss or 'truth'}, {norm}" if not tall else loss or f"norm {norm}: truth", fontsize=7)
     figure.savefig(file, dpi=100)
 
 

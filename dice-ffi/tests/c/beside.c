@@ -1,4 +1,4 @@
-/* libdice.a beside another static library that brings Rust's standard library along: dice-ffi/tests/other.rs. */
+/* libdice.a beside another static library that brings Rust's standard library along: other.rs. */
 #include "check.h"
 
 int32_t other_half(int32_t number);

@@ -83,7 +83,7 @@ static dice_status pullback(void) {
     return dice_pullback(&logits, &problem, &loss, NUMBERS(COTANGENT), N * C * 3, NUMBERS(UPSTREAM), 1, DICE_OVERWRITE, &gradient);
 }
 static dice_status pullback_range(void) {
-    return dice_pullback_range(&logits, &problem, &loss, NUMBERS(COTANGENT), N * C * 3, NUMBERS(UPSTREAM), 1, 0, 7, DICE_ACCUMULATE,
+    return dice_pullback_range(&logits, &problem, &loss, NUMBERS(COTANGENT), N * C * 3, NUMBERS(UPSTREAM), 1, 0, 7, DICE_OVERWRITE,
                                &gradient);
 }
 static dice_status confusion(void) { return dice_confusion(&logits, &problem, C, WORDS(COUNTS), N * C * C); }
@@ -112,7 +112,7 @@ static const struct {
     {"merge", merge, BIT(TABLE), BIT(FROM), {TABLE, FROM}},
     {"evaluate", evaluate, BIT(VALUES) | BIT(COTANGENT) | BIT(REPORTS), BIT(FROM), {0, 0}},
     {"pullback", pullback, BIT(GRADIENT), BIT(LOGITS) | BIT(COTANGENT) | BIT(UPSTREAM) | PROBLEM, {GRADIENT, LOGITS}},
-    {"pullback_range", pullback_range, BIT(GRADIENT), BIT(LOGITS) | BIT(COTANGENT) | BIT(UPSTREAM) | PROBLEM, {0, 0}},
+    {"pullback_range", pullback_range, BIT(GRADIENT), BIT(LOGITS) | BIT(COTANGENT) | BIT(UPSTREAM) | PROBLEM, {GRADIENT, LOGITS}},
     {"confusion", confusion, BIT(COUNTS), BIT(LOGITS) | PROBLEM, {0, 0}},
     {"confusion of labels", confusion_of_labels, BIT(COUNTS), BIT(PREDICTED) | PROBLEM, {0, 0}},
     {"add_volumes", add_volumes, BIT(VOLUMES), PROBLEM, {0, 0}},
