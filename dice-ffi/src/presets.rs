@@ -28,7 +28,8 @@ pub extern "C" fn dice_loss_preset_name(index: usize) -> *const c_char {
 /// See `dice.h`.
 ///
 /// # Safety
-/// `name` is NULL or a C string, `terms` is NULL or points to `capacity` of them, `term_size` bytes each, `num_terms` is NULL or points to a number.
+/// `name` is NULL or a C string, `terms` is NULL or points to `capacity` of them, `term_size` bytes each, `num_terms` is NULL or
+/// points to a number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dice_loss_preset(
     name: *const c_char,

@@ -4,7 +4,7 @@
     pip install numpy scipy matplotlib
 
 Prints a table per plan in Markdown: of each loss and setting the mean Dice of the classes that matter, with a 95 % interval over the
-networks, and in how many of them some class was lost, its Dice under 0.1. With --pictures it draws the curves, the gradients of the
+networks (of one or two, their values), and in how many of them some class was lost, its Dice under 0.1. With --pictures it draws the curves, the gradients of the
 first steps and the predictions of the plans brain_main and digits_main.
 """
 
@@ -46,20 +46,18 @@ def groups(runs):
 
 
 def mean_and_interval(values):
-    """Of independent values; no interval of fewer than two."""
-    values = np.asarray(values)
-    if len(values) < 2:
-        return values.mean(), float("nan")
-    return values.mean(), stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    """Of independent values, in words; of one or two, these themselves."""
+    if len(values) < 3:
+        return " and ".join(f"{value:.3f}" for value in sorted(values))
+    return f"{np.mean(values):.3f} ± {stats.t.ppf(0.975, len(values) - 1) * stats.sem(values):.3f}"
 
 
 def cells(runs, task):
     """What is said of a loss in one setting."""
     dice = np.array([run["dice"][MATTER[task]] for run in runs])
-    mean, interval = mean_and_interval(dice.mean(1))
     lost = int((dice.min(1) < LOST).sum())
     classes = [" / ".join(f"{value:.2f}" for value in dice.mean(0))] if task == "brain" else []
-    return mean, [f"{mean:.3f} ± {interval:.3f}" if len(runs) > 1 else f"{mean:.3f}", *classes, f"{lost} of {len(runs)}"]
+    return dice.mean(), [mean_and_interval(dice.mean(1)), *classes, f"{lost} of {len(runs)}"]
 
 
 def table(runs):
