@@ -74,6 +74,9 @@
 
 #ifdef __cplusplus
 extern "C" {
+#define DICE_INLINE inline
+#else
+#define DICE_INLINE static inline
 #endif
 
 /* ---------------------------------------------------------------- version and status */
@@ -93,7 +96,7 @@ typedef int32_t dice_status;
 enum {
     DICE_OK = 0,
     DICE_NULL_POINTER = 1,     /* a required pointer is NULL */
-    DICE_STRUCT_SIZE = 2,      /* struct_size is not the size of the struct */
+    DICE_STRUCT_SIZE = 2,      /* struct_size or term_size is of no version of the struct that this library knows */
     DICE_INVALID_ARGUMENT = 3, /* a number or name that means nothing, a range of voxels outside of a sample */
     DICE_SHAPE = 4,            /* shapes that disagree, zero classes, too few or too many axes, more elements than can be */
     DICE_LAYOUT = 5,           /* an output that overlaps itself or an input, a misaligned pointer, impossible strides */
@@ -157,49 +160,49 @@ enum { DICE_CPU = 1 }; /* kDLCPU */
 enum { DICE_INT = 0, DICE_UINT = 1, DICE_FLOAT = 2, DICE_BFLOAT = 4, DICE_BOOL = 6 };
 
 /* A compact tensor of any type. The library does not write through it where it is an input. */
-static inline dice_tensor dice_compact(const void *data, uint8_t code, uint8_t bits, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_compact(const void *data, uint8_t code, uint8_t bits, int32_t ndim, const int64_t *shape) {
     dice_tensor tensor = {(void *)(uintptr_t)data, {DICE_CPU, 0}, ndim, {code, bits, 1}, shape, NULL, 0};
     return tensor;
 }
 
 /* Compact tensors of one type each; f16 and bf16 by their bits, bool by bytes 0 and 1. */
-static inline dice_tensor dice_f64(const double *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_f64(const double *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_FLOAT, 64, ndim, shape);
 }
-static inline dice_tensor dice_f32(const float *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_f32(const float *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_FLOAT, 32, ndim, shape);
 }
-static inline dice_tensor dice_f16(const uint16_t *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_f16(const uint16_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_FLOAT, 16, ndim, shape);
 }
-static inline dice_tensor dice_bf16(const uint16_t *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_bf16(const uint16_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_BFLOAT, 16, ndim, shape);
 }
-static inline dice_tensor dice_u8(const uint8_t *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_u8(const uint8_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_UINT, 8, ndim, shape);
 }
-static inline dice_tensor dice_i8(const int8_t *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_i8(const int8_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_INT, 8, ndim, shape);
 }
-static inline dice_tensor dice_u16(const uint16_t *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_u16(const uint16_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_UINT, 16, ndim, shape);
 }
-static inline dice_tensor dice_i16(const int16_t *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_i16(const int16_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_INT, 16, ndim, shape);
 }
-static inline dice_tensor dice_i32(const int32_t *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_i32(const int32_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_INT, 32, ndim, shape);
 }
-static inline dice_tensor dice_i64(const int64_t *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_i64(const int64_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_INT, 64, ndim, shape);
 }
-static inline dice_tensor dice_bool(const uint8_t *data, int32_t ndim, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_bool(const uint8_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_BOOL, 8, ndim, shape);
 }
 
 /* Strides in elements, for a tensor's strides: those of a compact row-major tensor, and of one [N, C, spatial...] that lies in memory
  * as [N, spatial..., C]. They stay valid with the caller's array. */
-static inline void dice_compact_strides(int32_t ndim, const int64_t *shape, int64_t *strides) {
+DICE_INLINE void dice_compact_strides(int32_t ndim, const int64_t *shape, int64_t *strides) {
     int64_t stride = 1;
     int32_t axis;
     for (axis = ndim - 1; axis >= 0; --axis) {
@@ -207,7 +210,7 @@ static inline void dice_compact_strides(int32_t ndim, const int64_t *shape, int6
         stride = (int64_t)((uint64_t)stride * (uint64_t)shape[axis]);
     }
 }
-static inline void dice_channels_last_strides(int32_t ndim, const int64_t *shape, int64_t *strides) {
+DICE_INLINE void dice_channels_last_strides(int32_t ndim, const int64_t *shape, int64_t *strides) {
     int64_t stride = ndim > 1 ? shape[1] : 1;
     int32_t axis;
     for (axis = ndim - 1; axis >= 0; --axis) {
@@ -222,11 +225,13 @@ static inline void dice_channels_last_strides(int32_t ndim, const int64_t *shape
 
 /* The part of a tensor that begins at an index per axis, of another shape: a crop, which copies nothing. tensor.strides must be set,
  * and serve the part too; start and shape have ndim numbers. */
-static inline dice_tensor dice_cropped(dice_tensor tensor, const int64_t *start, const int64_t *shape) {
+DICE_INLINE dice_tensor dice_cropped(dice_tensor tensor, const int64_t *start, const int64_t *shape) {
+    uintptr_t data = (uintptr_t)tensor.data;
     int32_t axis;
     for (axis = 0; axis < tensor.ndim; ++axis) {
-        tensor.byte_offset += (uint64_t)start[axis] * (uint64_t)tensor.strides[axis] * (uint64_t)(tensor.dtype.bits / 8);
+        data += (uintptr_t)start[axis] * (uintptr_t)tensor.strides[axis] * (uintptr_t)(tensor.dtype.bits / 8);
     }
+    tensor.data = (void *)data;
     tensor.shape = shape;
     return tensor;
 }

@@ -28,12 +28,14 @@
 #include <dice.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -79,12 +81,13 @@ struct Failure {
 /* What all functions but those named try_... throw. */
 class Error : public std::runtime_error {
 public:
-    explicit Error(Failure failure) : std::runtime_error(failure.message), failure_(std::move(failure)) {}
-    Status status() const noexcept { return failure_.status; }
-    const Failure &failure() const noexcept { return failure_; }
+    explicit Error(Failure failure)
+        : std::runtime_error(failure.message), failure_(std::make_shared<const Failure>(std::move(failure))) {}
+    Status status() const noexcept { return failure_->status; }
+    const Failure &failure() const noexcept { return *failure_; }
 
 private:
-    Failure failure_;
+    std::shared_ptr<const Failure> failure_; // so that a copy cannot fail
 };
 #endif
 
@@ -107,13 +110,22 @@ public:
 
 #if defined(__cpp_exceptions)
     /* The value; throws Error if there is none. */
+    const T &value() const & {
+        check();
+        return *value_;
+    }
     T value() && {
-        if (!value_) throw Error(std::move(failure_));
+        check();
         return *std::move(value_);
     }
 #endif
 
 private:
+#if defined(__cpp_exceptions)
+    void check() const {
+        if (!value_) throw Error(failure_);
+    }
+#endif
     std::optional<T> value_;
     Failure failure_;
 };
@@ -133,6 +145,16 @@ inline Failure failure_of(dice_status status) {
         failure.expected = error.expected;
     }
     return failure;
+}
+
+/* Whether num elements are to be had: asked for in a way that can fail, for a vector cannot. */
+template <class T> std::optional<Failure> no_room(std::size_t num) {
+    void *room = num <= std::numeric_limits<std::size_t>::max() / sizeof(T) / 2 ? ::operator new(num * sizeof(T), std::nothrow) : nullptr;
+    if (room == nullptr) {
+        return Failure{Status::unavailable, "there is no memory for " + std::to_string(num) + " numbers", -1, -1, -1};
+    }
+    ::operator delete(room);
+    return std::nullopt;
 }
 
 /* The value, if the status is that of success. */
@@ -173,20 +195,27 @@ template <class T> struct TypeOf<T, std::enable_if_t<std::is_integral_v<T> && !s
         static_cast<Type>((std::is_signed_v<T> ? DICE_INT : DICE_UINT) << 8 | std::numeric_limits<unsigned char>::digits * sizeof(T));
 };
 
+namespace detail {
+/* A number that an extent or a stride may be. */
+template <class I> constexpr bool is_extent = std::is_integral_v<I> && !std::is_same_v<I, bool> && !std::is_same_v<I, char>;
+} // namespace detail
+
 /* Numbers of axes: a shape, or strides in elements. */
 class Extents {
 public:
     static constexpr std::size_t max_rank = 8;
 
     Extents() = default;
-    Extents(std::initializer_list<std::int64_t> extents) : Extents(extents.begin(), extents.end()) {}
-    /* Of a container of whole numbers of any type, such as std::vector<int> or c10::IntArrayRef. */
-    template <class C, class = decltype(std::begin(std::declval<const C &>()))> Extents(const C &extents)
-        : Extents(std::begin(extents), std::end(extents)) {}
-    template <class I> Extents(I first, I last) {
-        for (; first != last; ++first, ++rank_) {
-            if (rank_ < max_rank) extents_[rank_] = static_cast<std::int64_t>(*first);
-        }
+    /* Extents{N, C, D, H, W}, of whole numbers of any type. */
+    template <class... I, class = std::enable_if_t<(sizeof...(I) > 0) && (detail::is_extent<I> && ...)>> Extents(I... extents) {
+        (put(extents), ...);
+    }
+    /* Of a container of whole numbers, such as std::vector<int> or c10::IntArrayRef. */
+    template <class C, class I = std::decay_t<decltype(*std::begin(std::declval<const C &>()))>,
+              class = std::enable_if_t<detail::is_extent<I>>>
+    Extents(const C &extents) : Extents(std::begin(extents), std::end(extents)) {}
+    template <class I, class = typename std::iterator_traits<I>::iterator_category> Extents(I first, I last) {
+        for (; first != last; ++first) put(*first);
     }
 
     /* May be greater than max_rank: then only those are kept, and no tensor has such a shape. */
@@ -200,12 +229,17 @@ public:
     friend bool operator!=(const Extents &a, const Extents &b) noexcept { return !(a == b); }
 
 private:
+    template <class I> void put(I extent) {
+        if (rank_ < max_rank) extents_[rank_] = static_cast<std::int64_t>(extent);
+        ++rank_;
+    }
+
     std::array<std::int64_t, max_rank> extents_{};
     std::size_t rank_ = 0;
 };
 
 /* Strides of a compact row-major tensor. */
-inline Extents compact_strides(const Extents &shape) {
+[[nodiscard]] inline Extents compact_strides(const Extents &shape) {
     Extents strides = shape;
     if (shape.rank() <= Extents::max_rank) {
         dice_compact_strides(static_cast<std::int32_t>(shape.rank()), shape.data(), &strides[0]);
@@ -214,7 +248,7 @@ inline Extents compact_strides(const Extents &shape) {
 }
 
 /* Strides of a tensor [N, C, spatial...] that lies in memory as [N, spatial..., C]. */
-inline Extents channels_last_strides(const Extents &shape) {
+[[nodiscard]] inline Extents channels_last_strides(const Extents &shape) {
     Extents strides = shape;
     if (shape.rank() <= Extents::max_rank) {
         dice_channels_last_strides(static_cast<std::int32_t>(shape.rank()), shape.data(), &strides[0]);
@@ -224,10 +258,20 @@ inline Extents channels_last_strides(const Extents &shape) {
 
 namespace detail {
 
+/* What a pointer points to; an array is a container, not a pointer. */
+template <class P> using Pointed = std::enable_if_t<std::is_pointer_v<P> && !std::is_void_v<std::remove_pointer_t<P>>, std::remove_pointer_t<P>>;
+
 template <class T> using DataOf = std::remove_pointer_t<decltype(std::data(std::declval<T &>()))>;
 
-/* Containers by reference, and what itself only points to elements, such as std::span. */
-template <class C> constexpr bool stays = std::is_lvalue_reference_v<C> || std::is_trivially_copyable_v<std::decay_t<C>>;
+/* Of what is trivially copied, what has its elements in itself, or behind it for no longer than an expression. */
+template <class C> struct IsTemporary : std::false_type {};
+template <class T, std::size_t K> struct IsTemporary<std::array<T, K>> : std::true_type {};
+template <class T> struct IsTemporary<std::initializer_list<T>> : std::true_type {};
+
+/* Containers by reference, and what only points to elements, as std::span does. */
+template <class C>
+constexpr bool stays = std::is_lvalue_reference_v<C> ||
+                       (std::is_trivially_copyable_v<std::decay_t<C>> && !IsTemporary<std::decay_t<C>>::value);
 
 template <class T, class = void> struct IsDlpack : std::false_type {};
 template <class T>
@@ -278,6 +322,9 @@ public:
                                std::to_string(shape_.rank()) + " axes", -1, static_cast<std::int64_t>(strides_.rank()),
                            static_cast<std::int64_t>(shape_.rank())};
         }
+        if (held_ != unknown && reaches_back()) {
+            return Failure{Status::layout, text(" is a container, whose first element is not the first one of negative strides"), -1, -1, -1};
+        }
         if (held_ < needed()) {
             return Failure{Status::length, text(" has ") + std::to_string(held_) + " elements where its shape needs " +
                                std::to_string(needed()), -1, held_, needed()};
@@ -290,14 +337,17 @@ protected:
         : data_(const_cast<void *>(data)), type_(type), shape_(shape), strides_(strides), held_(held) {}
 
     template <class D> static View of_dlpack(const D &tensor) {
-        const auto rank = static_cast<std::size_t>(tensor.ndim);
+        // What dice.h refuses is not read here either.
+        const bool readable = tensor.ndim >= 0 && tensor.ndim <= static_cast<int>(Extents::max_rank) && tensor.shape != nullptr;
+        const auto rank = static_cast<std::size_t>(readable ? tensor.ndim : 0);
         const Extents shape(tensor.shape, tensor.shape + rank);
-        const Extents strides = tensor.strides != nullptr ? Extents(tensor.strides, tensor.strides + rank) : compact_strides(shape);
+        const Extents strides = tensor.strides != nullptr && readable ? Extents(tensor.strides, tensor.strides + rank) : compact_strides(shape);
         const auto type = static_cast<Type>(static_cast<unsigned>(tensor.dtype.code) << 8 | tensor.dtype.bits);
         View view(tensor.data, type, shape, strides, unknown);
         view.lanes_ = tensor.dtype.lanes;
         view.device_ = static_cast<std::int32_t>(tensor.device.device_type);
         view.byte_offset_ = tensor.byte_offset;
+        if (!readable) view.flaw_ = " is a DLTensor of an impossible ndim, or without a shape";
         return view;
     }
 
@@ -321,16 +371,19 @@ protected:
     void slice(std::size_t axis, std::int64_t start, std::int64_t extent, std::int64_t step) {
         if (wrong("")) return;
         const bool exists = axis < shape_.rank() && start >= 0 && start < shape_[axis] && extent > 0;
-        // Of steps, those between the first element and the end of the axis.
-        const std::int64_t room = exists ? (step < 0 ? start : shape_[axis] - 1 - start) : 0;
-        if (!exists || (extent > 1 && (step == 0 || extent - 1 > room / (step < 0 ? -step : step)))) {
+        // Steps that there are between the first element and the end of the axis.
+        const auto size_of_step = step < 0 ? 0 - static_cast<std::uint64_t>(step) : static_cast<std::uint64_t>(step);
+        const auto room = static_cast<std::uint64_t>(!exists ? 0 : step < 0 ? start : shape_[axis] - 1 - start);
+        if (!exists || (extent > 1 && (step == 0 || static_cast<std::uint64_t>(extent - 1) > room / size_of_step))) {
             flaw_ = " is a slice beyond what it is a slice of";
             return;
         }
-        const auto size = static_cast<std::int64_t>((static_cast<unsigned>(type_) & 0xff) / 8);
-        byte_offset_ = static_cast<std::uint64_t>(static_cast<std::int64_t>(byte_offset_) + start * strides_[axis] * size);
+        // By address, since strides may be negative: a byte offset is not.
+        const auto size = static_cast<std::uintptr_t>((static_cast<unsigned>(type_) & 0xff) / 8);
+        const auto moved = static_cast<std::uintptr_t>(start) * static_cast<std::uintptr_t>(strides_[axis]) * size;
+        data_ = reinterpret_cast<void *>(reinterpret_cast<std::uintptr_t>(data_) + moved);
         shape_[axis] = extent;
-        strides_[axis] *= step;
+        if (extent > 1) strides_[axis] *= step;
         held_ = unknown;
     }
 
@@ -340,6 +393,12 @@ protected:
     static std::int64_t count(std::size_t size) noexcept { return static_cast<std::int64_t>(size); }
 
 private:
+    bool reaches_back() const noexcept {
+        bool back = false;
+        for (std::size_t axis = 0; axis < shape_.rank() && axis < Extents::max_rank; ++axis) back |= shape_[axis] > 1 && strides_[axis] < 0;
+        return back;
+    }
+
     /* The elements from the first one to the last one. */
     std::int64_t needed() const noexcept {
         std::int64_t last = 0;
@@ -370,18 +429,24 @@ private:
 class Input : public detail::View {
 public:
     /* Compact elements in row-major order. */
-    template <class T> Input(const T *data, const Extents &shape) : Input(data, shape, compact_strides(shape)) {}
-    template <class T> Input(const T *data, const Extents &shape, const Extents &strides)
-        : View(data, TypeOf<T>::value, shape, strides, unknown) {}
+    template <class P, class T = detail::Pointed<P>> Input(const P &data, const Extents &shape) : Input(data, shape, compact_strides(shape)) {}
+    template <class P, class T = detail::Pointed<P>> Input(const P &data, const Extents &shape, const Extents &strides)
+        : View(data, TypeOf<std::remove_const_t<T>>::value, shape, strides, unknown) {}
     /* Of a type that has no name: f16 and bf16 by their bits. */
     Input(const void *data, Type type, const Extents &shape) : Input(data, type, shape, compact_strides(shape)) {}
     Input(const void *data, Type type, const Extents &shape, const Extents &strides) : View(data, type, shape, strides, unknown) {}
-    /* The elements of a container, which must be as many as the shape has. */
+    /* The elements of a container, which must have as many as shape and strides reach. */
     template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C>>>
     Input(C &&container, const Extents &shape) : Input(container, shape, compact_strides(shape)) {}
     template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C>>>
     Input(C &&container, const Extents &shape, const Extents &strides)
         : View(std::data(container), TypeOf<std::remove_const_t<T>>::value, shape, strides, count(std::size(container))) {}
+    /* The same of a type that has no name: a container of the bits of f16 or bf16. */
+    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && sizeof(T) == 2>>
+    Input(C &&container, Type type, const Extents &shape) : Input(container, type, shape, compact_strides(shape)) {}
+    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && sizeof(T) == 2>>
+    Input(C &&container, Type type, const Extents &shape, const Extents &strides)
+        : View(std::data(container), type, shape, strides, count(std::size(container))) {}
     /* A DLTensor, DLManagedTensor or DLManagedTensorVersioned: it must live as long as the view. */
     template <class D, std::enable_if_t<detail::IsDlpack<D>::value, int> = 0> explicit Input(const D &tensor)
         : View(of_dlpack(tensor)) {}
@@ -391,7 +456,7 @@ public:
     template <class M, std::enable_if_t<detail::IsMdspan<M>::value, int> = 0> Input(const M &span) : View(of_mdspan(span)) {}
 
     /* The part of it with the elements start, start + step, ... of an axis: a crop, or with a step of -1 from the last on a flip. */
-    Input sliced(std::size_t axis, std::int64_t start, std::int64_t extent, std::int64_t step = 1) const {
+    [[nodiscard]] Input sliced(std::size_t axis, std::int64_t start, std::int64_t extent, std::int64_t step = 1) const {
         Input part = *this;
         part.slice(axis, start, extent, step);
         return part;
@@ -401,10 +466,10 @@ public:
 /* Elements that are written. */
 class Output : public detail::View {
 public:
-    template <class T, class = std::enable_if_t<!std::is_const_v<T>>> Output(T *data, const Extents &shape)
+    template <class P, class T = detail::Pointed<P>, class = std::enable_if_t<!std::is_const_v<T>>> Output(const P &data, const Extents &shape)
         : Output(data, shape, compact_strides(shape)) {}
-    template <class T, class = std::enable_if_t<!std::is_const_v<T>>> Output(T *data, const Extents &shape, const Extents &strides)
-        : View(data, TypeOf<T>::value, shape, strides, unknown) {}
+    template <class P, class T = detail::Pointed<P>, class = std::enable_if_t<!std::is_const_v<T>>>
+    Output(const P &data, const Extents &shape, const Extents &strides) : View(data, TypeOf<T>::value, shape, strides, unknown) {}
     Output(void *data, Type type, const Extents &shape) : Output(data, type, shape, compact_strides(shape)) {}
     Output(void *data, Type type, const Extents &shape, const Extents &strides) : View(data, type, shape, strides, unknown) {}
     template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && !std::is_const_v<T>>>
@@ -412,6 +477,11 @@ public:
     template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && !std::is_const_v<T>>>
     Output(C &&container, const Extents &shape, const Extents &strides)
         : View(std::data(container), TypeOf<T>::value, shape, strides, count(std::size(container))) {}
+    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && sizeof(T) == 2 && !std::is_const_v<T>>>
+    Output(C &&container, Type type, const Extents &shape) : Output(container, type, shape, compact_strides(shape)) {}
+    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && sizeof(T) == 2 && !std::is_const_v<T>>>
+    Output(C &&container, Type type, const Extents &shape, const Extents &strides)
+        : View(std::data(container), type, shape, strides, count(std::size(container))) {}
     template <class D, std::enable_if_t<detail::IsDlpack<D>::value, int> = 0> explicit Output(const D &tensor)
         : View(of_dlpack(tensor)) {}
     template <class M, std::enable_if_t<detail::IsManaged<M>::value, int> = 0> explicit Output(const M &tensor)
@@ -419,7 +489,7 @@ public:
     template <class M, std::enable_if_t<detail::IsMdspan<M>::value && !std::is_const_v<typename M::element_type>, int> = 0>
     Output(const M &span) : View(of_mdspan(span)) {}
 
-    Output sliced(std::size_t axis, std::int64_t start, std::int64_t extent, std::int64_t step = 1) const {
+    [[nodiscard]] Output sliced(std::size_t axis, std::int64_t start, std::int64_t extent, std::int64_t step = 1) const {
         Output part = *this;
         part.slice(axis, start, extent, step);
         return part;
@@ -433,7 +503,7 @@ struct Problem {
     /* Labels, one class per voxel. */
     explicit Problem(Input labels) : target(std::move(labels)) {}
     /* How much of each voxel belongs to each class, in the logits' shape. */
-    static Problem dense(Input target) {
+    [[nodiscard]] static Problem dense(Input target) {
         Problem problem(std::move(target));
         problem.is_dense = true;
         return problem;
@@ -501,14 +571,18 @@ struct Transform {
     double exponent = 0.0;
     double least = 0.0;
 
-    static Transform identity() { return {}; }
-    static Transform negative_log(double least = 1e-7) { return {DICE_NEGATIVE_LOG, 0.0, least}; }
-    static Transform power(double exponent, double least = 0.0) { return {DICE_POWER, exponent, least}; }
-    static Transform log_cosh() { return {DICE_LOG_COSH, 0.0, 0.0}; }
-    static Transform negative_score() { return {DICE_NEGATIVE_SCORE, 0.0, 0.0}; }
-    static Transform power_of_negative_log(double exponent, double least = 0.0) {
-        return {DICE_POWER_OF_NEGATIVE_LOG, exponent, least};
+    [[nodiscard]] static Transform identity() { return {}; }
+    [[nodiscard]] static Transform negative_log(double least = 1e-7) { return {DICE_NEGATIVE_LOG, 0.0, at_least(least)}; }
+    [[nodiscard]] static Transform power(double exponent, double least = 0.0) { return {DICE_POWER, exponent, least}; }
+    [[nodiscard]] static Transform log_cosh() { return {DICE_LOG_COSH, 0.0, 0.0}; }
+    [[nodiscard]] static Transform negative_score() { return {DICE_NEGATIVE_SCORE, 0.0, 0.0}; }
+    [[nodiscard]] static Transform power_of_negative_log(double exponent, double least = 1e-7) {
+        return {DICE_POWER_OF_NEGATIVE_LOG, exponent, at_least(least)};
     }
+
+private:
+    /* 0 stands for 1e-7 in dice.h, and is no argument of a logarithm: refused. */
+    static double at_least(double least) { return least == 0.0 ? -1.0 : least; }
 };
 
 /* What every loss has. Fields are those of dice_term, where they are described; a 0 here is a 0. */
@@ -570,15 +644,18 @@ struct Jaccard : Ratio {
     bool doubled = false;
 };
 
-/* DICE_TVERSKY. Not both of the factors can be 0. */
-struct Tversky : Ratio {
+/* What the two Tversky losses have. Not both of the factors can be 0. */
+struct TverskyRatio : Ratio {
     Volumes volumes = Volumes::plain;
     double false_positives = 0.5;
     double false_negatives = 0.5;
 };
 
+/* DICE_TVERSKY */
+struct Tversky : TverskyRatio {};
+
 /* DICE_FOCAL_TVERSKY */
-struct FocalTversky : Tversky {
+struct FocalTversky : TverskyRatio {
     std::vector<double> exponents; /* one, or one per class; none for 0.75 */
     double exponent_least = 1e-7;
 };
@@ -707,10 +784,12 @@ private:
         term.least_denominator = loss.least_denominator;
         term.softening = loss.softening;
     }
-    void tversky(const Tversky &loss) {
+    void tversky(const TverskyRatio &loss) {
         ratio(loss);
         term.volumes = number(loss.volumes);
-        term.false_positives = loss.false_positives;
+        // Both 0 stand for one half each in dice.h, and a negative one is refused.
+        const bool neither = loss.false_positives == 0.0 && loss.false_negatives == 0.0;
+        term.false_positives = neither ? -1.0 : loss.false_positives;
         term.false_negatives = loss.false_negatives;
     }
     void voxels(const VoxelLoss &loss) {
@@ -723,7 +802,7 @@ private:
     std::vector<std::shared_ptr<const std::vector<double>>> arrays_;
 };
 
-template <class L> constexpr bool is_loss = std::is_base_of_v<Common, L>;
+template <class L> constexpr bool is_loss = std::is_base_of_v<Common, L> && std::is_constructible_v<Term, const L &>;
 
 } // namespace detail
 
@@ -737,7 +816,7 @@ public:
     explicit Loss(const std::vector<dice_term> &terms) : terms_(terms.begin(), terms.end()) {}
 
     /* The terms as dice.h has them; none for the default. They point into this loss and copies of it. */
-    std::vector<dice_term> terms() const {
+    [[nodiscard]] std::vector<dice_term> terms() const {
         std::vector<dice_term> terms;
         for (const detail::Term &term : terms_) terms.push_back(term.term);
         return terms;
@@ -767,14 +846,14 @@ inline void Loss::spell_out() {
     if (const Result<Loss> loss = try_preset("default")) terms_ = loss->terms_;
 }
 
-inline Loss operator+(Loss a, Loss b) {
+[[nodiscard]] inline Loss operator+(Loss a, Loss b) {
     a.spell_out();
     b.spell_out();
     a.terms_.insert(a.terms_.end(), b.terms_.begin(), b.terms_.end());
     return a;
 }
 
-inline Loss operator*(double factor, Loss loss) {
+[[nodiscard]] inline Loss operator*(double factor, Loss loss) {
     loss.spell_out();
     for (detail::Term &kept : loss.terms_) {
         dice_term &term = kept.term;
@@ -786,7 +865,7 @@ inline Loss operator*(double factor, Loss loss) {
     return loss;
 }
 
-inline Loss operator*(Loss loss, double factor) { return factor * std::move(loss); }
+[[nodiscard]] inline Loss operator*(Loss loss, double factor) { return factor * std::move(loss); }
 
 namespace detail {
 
@@ -863,6 +942,7 @@ inline Result<std::vector<double>> try_values(const Input &logits, const Problem
     std::size_t num = 1, cotangent = 0, reports = 0;
     dice_status status = dice_evaluation_len(&terms.numbers, detail::extent(logits, 0), detail::extent(logits, 1), &num, &cotangent, &reports);
     if (status != DICE_OK) num = 1; // The call itself says it better: it knows the tensors.
+    if (std::optional<Failure> none = detail::no_room<double>(num)) return *std::move(none);
     std::vector<double> values(num);
     status = dice_value(&z, &call.numbers, &terms.numbers, values.data(), num);
     return detail::if_ok(status, std::move(values));
@@ -881,6 +961,7 @@ inline Result<std::vector<double>> try_values_and_grad(const Input &logits, cons
     std::size_t num = 1, cotangent = 0, reports = 0;
     dice_status status = dice_evaluation_len(&terms.numbers, detail::extent(logits, 0), detail::extent(logits, 1), &num, &cotangent, &reports);
     if (status != DICE_OK) num = 1;
+    if (std::optional<Failure> none = detail::no_room<double>(num)) return *std::move(none);
     std::vector<double> values(num);
     status = dice_value_and_grad(&z, &call.numbers, &terms.numbers, upstream.empty() ? nullptr : upstream.data(), upstream.size(),
                                  values.data(), num, static_cast<std::int32_t>(mode), &g);
@@ -947,6 +1028,7 @@ inline Result<Statistics> try_statistics(const Input &logits, const Problem &pro
     std::size_t num = 0;
     dice_status status = dice_statistics_len(&z, &terms.numbers, &num);
     if (status != DICE_OK) return detail::failure_of(status);
+    if (std::optional<Failure> none = detail::no_room<std::int64_t>(num)) return *std::move(none);
     Statistics statistics{std::vector<std::int64_t>(num), detail::extent(logits, 0), detail::extent(logits, 1)};
     std::int64_t *table = statistics.table.data();
     status = range ? dice_statistics_range(&z, &call.numbers, &terms.numbers, range->start, range->end, table, num)
@@ -956,6 +1038,10 @@ inline Result<Statistics> try_statistics(const Input &logits, const Problem &pro
 
 /* Adds the table of another part of the same problem. */
 inline Result<Done> try_merge(const Statistics &from, Statistics &into) {
+    if (from.samples != into.samples || from.classes != into.classes) {
+        const auto extents = [](const Statistics &table) { return std::to_string(table.samples) + " x " + std::to_string(table.classes); };
+        return Failure{Status::shape, "statistics of " + extents(from) + " classes do not add to those of " + extents(into), -1, -1, -1};
+    }
     const dice_status status = dice_statistics_merge(from.table.data(), from.table.size(), into.table.data(), into.table.size());
     return detail::if_ok(status, Done());
 }
@@ -967,6 +1053,7 @@ inline Result<Evaluation> try_evaluate(const Statistics &statistics, const Loss 
     std::size_t values = 0, cotangent = 0, reports = 0;
     dice_status status = dice_evaluation_len(&terms.numbers, samples, classes, &values, &cotangent, &reports);
     if (status != DICE_OK) return detail::failure_of(status);
+    if (std::optional<Failure> none = detail::no_room<double>(cotangent + 8 * reports)) return *std::move(none);
     Evaluation made{std::vector<double>(values), std::vector<double>(cotangent), std::vector<dice_class_report>(reports)};
     status = dice_loss_evaluate(&terms.numbers, table.data(), table.size(), samples, classes, made.values.data(), values,
                                 made.cotangent.data(), cotangent, made.reports.data(), reports);
@@ -1017,9 +1104,11 @@ inline Result<std::vector<std::int64_t>> try_confusion(const Input &prediction, 
     if (call.wrong) return *call.wrong;
     const dice_tensor p = prediction.tensor();
     const std::int64_t samples = detail::extent(prediction, 0);
-    // What no memory holds is refused by the call.
-    const bool possible = samples >= 0 && classes >= 0 && classes < 1 << 20 && samples < (std::int64_t(1) << 22);
-    const std::size_t num = possible ? static_cast<std::size_t>(samples) * static_cast<std::size_t>(classes * classes) : 0;
+    // More than any memory holds is refused by the call, whatever length it gets.
+    const bool possible = samples >= 0 && classes >= 0 && classes < std::int64_t(1) << 24 &&
+                          samples <= (std::int64_t(1) << 60) / (classes * classes + 1);
+    const std::size_t num = possible ? static_cast<std::size_t>(samples * classes * classes) : 0;
+    if (std::optional<Failure> none = detail::no_room<std::int64_t>(num)) return *std::move(none);
     std::vector<std::int64_t> counts(num);
     const dice_status status = dice_confusion(&p, &call.numbers, classes, counts.data(), num);
     return detail::if_ok(status, std::move(counts));
@@ -1036,12 +1125,17 @@ enum class Isa : std::int32_t {
     avx512 = DICE_ISA_AVX512
 };
 
-inline Isa effective_isa() noexcept { return static_cast<Isa>(dice_effective_isa()); }
+[[nodiscard]] inline Isa effective_isa() noexcept { return static_cast<Isa>(dice_effective_isa()); }
 inline Result<Done> try_set_max_isa(Isa isa) { return detail::if_ok(dice_set_max_isa(static_cast<std::int32_t>(isa)), Done()); }
 inline Result<Done> try_set_num_threads(std::int32_t threads) { return detail::if_ok(dice_set_num_threads(threads), Done()); }
 
-/* The host's own threads, as long as it lives: then the library's own again. One at a time; destroy it when no call is at work.
- * run(limit, claim) calls claim() up to limit times, on any threads, and returns when all these calls have returned. */
+namespace detail {
+/* The executor that the library has, of those that are alive. */
+inline std::atomic<const void *> current_executor{nullptr};
+} // namespace detail
+
+/* The host's own threads, as long as it lives and no newer one is made: then the library's own again. It must not end while a call
+ * is at work. run(limit, claim) calls claim() up to limit times, on any threads, and returns when all these calls have returned. */
 template <class Run> class Executor {
 public:
     static Result<std::unique_ptr<Executor>> make(std::int32_t threads, Run run) {
@@ -1053,19 +1147,19 @@ public:
         };
         numbers.threads = threads;
         const dice_status status = dice_set_executor(&numbers);
-        executor->set_ = status == DICE_OK;
+        if (status == DICE_OK) detail::current_executor = executor.get();
         return detail::if_ok(status, std::move(executor));
     }
     Executor(const Executor &) = delete;
     Executor &operator=(const Executor &) = delete;
     ~Executor() {
-        if (set_) (void)dice_set_executor(nullptr);
+        const void *ours = this;
+        if (detail::current_executor.compare_exchange_strong(ours, nullptr)) (void)dice_set_executor(nullptr);
     }
 
 private:
     explicit Executor(Run run) : run_(std::move(run)) {}
     Run run_;
-    bool set_ = false;
 };
 
 template <class Run> Result<std::unique_ptr<Executor<Run>>> try_executor(std::int32_t threads, Run run) {

@@ -15,7 +15,7 @@
  * Tensors on the CPU are read where they lie, of every type and strides that libdice takes: channels_last_3d, slices, expanded inputs,
  * f16 and bf16. The forward pass takes the statistics, one pass over the logits; the backward pass is the other one, and keeps the
  * logits alive until then, as any function of theirs does. What is wrong is an exception of LibTorch's (c10::Error) with the sentence
- * of libdice. The gradient is that of the loss by the logits; it cannot be differentiated again.
+ * of libdice. The gradient is that of the loss by the logits; to differentiate it again is an error.
  *
  * It is compiled where LibTorch is: examples/torch has a CMake project.
  */
@@ -128,6 +128,17 @@ struct Kept : torch::CustomClassHolder {
     std::vector<double> cotangent;
 };
 
+/* A gradient by the logits, under create_graph: what would differentiate it again is told that it cannot. */
+class Once : public torch::autograd::Function<Once> {
+public:
+    static at::Tensor forward(torch::autograd::AutogradContext *, const at::Tensor &, const at::Tensor &, const at::Tensor &gradient) {
+        return gradient.clone();
+    }
+    static torch::autograd::variable_list backward(torch::autograd::AutogradContext *, torch::autograd::variable_list) {
+        TORCH_CHECK_NOT_IMPLEMENTED(false, "dice: the gradient of a loss cannot be differentiated again");
+    }
+};
+
 class Function : public torch::autograd::Function<Function> {
 public:
     static at::Tensor forward(torch::autograd::AutogradContext *context, const at::Tensor &logits, const Target &target,
@@ -143,7 +154,7 @@ public:
         context->saved_data["kept"] =
             c10::IValue::make_capsule(c10::make_intrusive<Kept>(std::move(rest), loss, std::move(made.cotangent)));
         values = values.to(logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
-        return made.values.size() == 1 ? values.squeeze(0) : values;
+        return is_one(loss) ? values.squeeze(0) : values;
     }
 
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext *context,
@@ -162,7 +173,15 @@ public:
         const at::Tensor gradient = at::empty_like(saved[0]);
         value_of(try_pullback(input(saved[0], "logits"), problem, kept->loss, kept->cotangent,
                               std::vector<double>(first, first + upstream.numel()), output(gradient, "gradient")));
-        return {gradient, at::Tensor(), at::Tensor()};
+        const bool again = at::GradMode::is_enabled();
+        return {again ? Once::apply(saved[0], gradients[0], gradient) : gradient, at::Tensor(), at::Tensor()};
+    }
+
+private:
+    /* Whether the loss reduces to one value, however many there may be otherwise. */
+    static bool is_one(const Loss &loss) {
+        const std::vector<dice_term> terms = loss.terms();
+        return terms.empty() || terms[0].reduction != DICE_NONE;
     }
 };
 
@@ -178,9 +197,10 @@ inline at::Tensor loss(const at::Tensor &logits, const Target &target, const Los
 /* ---------------------------------------------------------------- modules */
 
 /* A loss as a module: options are its fields, which may be changed at any time. */
-template <class L> class LossImpl : public torch::nn::Module {
+template <class L> class LossImpl : public torch::nn::Cloneable<LossImpl<L>> {
 public:
     explicit LossImpl(L options = L()) : options(std::move(options)) {}
+    void reset() override {}
     at::Tensor forward(const at::Tensor &logits, const Target &target) { return loss(logits, target, options); }
 
     L options;

@@ -77,17 +77,26 @@ pub(crate) unsafe fn checked_struct<T: Growing>(pointer: *const T, what: &str) -
     Ok(unsafe { grown(pointer, size) })
 }
 
-/// The value behind `pointer`, if it is not NULL and aligned.
-///
-/// # Safety
-/// `pointer` is NULL, misaligned, or points to a `T` that lives as long as `'a`.
-pub(crate) unsafe fn checked_pointer<'a, T>(pointer: *const T, what: impl Display) -> Result<&'a T, Failure> {
+/// Refuses a pointer to `len` values that is NULL or misaligned, and a length that cannot be. What it points to is not looked at.
+pub(crate) fn check_address<T>(pointer: *const T, len: usize, what: impl Display) -> Result<(), Failure> {
     if pointer.is_null() {
         return Err(Failure::null(what));
     }
     if !pointer.is_aligned() {
         return Err(Failure::new(Status::Layout, format_args!("{what} is misaligned")));
     }
+    if len > isize::MAX as usize / size_of::<T>() {
+        return Err(Failure::new(Status::Length, format_args!("{what}: a length of {len} is impossible")));
+    }
+    Ok(())
+}
+
+/// The value behind `pointer`, if it is not NULL and aligned.
+///
+/// # Safety
+/// `pointer` is NULL, misaligned, or points to a `T` that lives as long as `'a`.
+pub(crate) unsafe fn checked_pointer<'a, T>(pointer: *const T, what: impl Display) -> Result<&'a T, Failure> {
+    check_address(pointer, 1, what)?;
     // SAFETY: not NULL and aligned; the caller vouches for the rest.
     Ok(unsafe { &*pointer })
 }
@@ -104,11 +113,7 @@ pub(crate) unsafe fn checked_slice<'a, T>(
     if len == 0 {
         return Ok(&[]);
     }
-    // SAFETY: as the caller vouches.
-    unsafe { checked_pointer(pointer, &what) }?;
-    if len > isize::MAX as usize / size_of::<T>() {
-        return Err(Failure::new(Status::Length, format_args!("{what}: a length of {len} is impossible")));
-    }
+    check_address(pointer, len, what)?;
     // SAFETY: not NULL, aligned, of a possible size; the caller vouches for the rest.
     Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
 }
@@ -146,7 +151,7 @@ impl Memory {
 /// Where `values` go: `len` of them, at `pointer`.
 ///
 /// # Safety
-/// `pointer` is NULL, misaligned, or points to `len` values that nobody else uses.
+/// `pointer` is NULL, misaligned, or points to room for `len` values that nobody else uses.
 pub(crate) unsafe fn checked_output<T: Copy>(
     pointer: *mut T,
     len: usize,
@@ -157,8 +162,9 @@ pub(crate) unsafe fn checked_output<T: Copy>(
         let failure = Failure::new(Status::Length, format_args!("{what}: length {len} where {expected} is expected"));
         return Err(failure.numbers(i64::try_from(len).unwrap_or(i64::MAX), expected as i64));
     }
-    // SAFETY: as the caller vouches.
-    unsafe { checked_slice(pointer.cast_const(), len, what) }?;
+    if len > 0 {
+        check_address(pointer.cast_const(), len, what)?;
+    }
     Ok(Output { pointer, len, what })
 }
 
@@ -183,7 +189,7 @@ impl<T: Copy> Output<T> {
         assert_eq!(values.len(), self.len, "the length was checked");
         for (place, value) in values.enumerate() {
             assert!(place < self.len, "an iterator of that length");
-            // SAFETY: `checked_output` found the pointer not NULL and aligned, and its caller vouches for `len` values.
+            // SAFETY: `checked_output` found the pointer not NULL and aligned, and its caller vouches for room for `len` values.
             unsafe { self.pointer.wrapping_add(place).write(value) };
         }
     }

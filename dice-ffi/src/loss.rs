@@ -6,7 +6,7 @@ use dice_simd::core::loss::{ClassWeights, Compound, Loss as CoreLoss, Options, P
 use dice_simd::core::{Cotangent, Error, Grouping, LossHead, Reduction, Request, Sum, Values};
 
 use crate::arguments::{
-    Growing, Memory, check_size, checked_output, checked_pointer, checked_slice, checked_struct, grown, variant,
+    Growing, Memory, check_address, check_size, checked_output, checked_slice, checked_struct, grown, variant,
 };
 use crate::memory;
 use crate::status::{Failure, Status, call};
@@ -74,8 +74,7 @@ impl Loss {
             let sentence = format_args!("loss.num_terms = {}: so many are impossible", loss.num_terms);
             return Err(Failure::new(Status::Length, sentence));
         }
-        // SAFETY: the caller vouches for the terms.
-        unsafe { checked_pointer(loss.terms.cast::<usize>(), "loss.terms") }?;
+        check_address(loss.terms, loss.num_terms, "loss.terms")?;
         // SAFETY: the caller vouches for the terms, which are `term_size` bytes each.
         let term = |index| unsafe { grown(loss.terms.wrapping_byte_add(index * loss.term_size), loss.term_size) };
         let numbers = (0..loss.num_terms).map(|index| term(index).numbers()).fold(0, usize::saturating_add);

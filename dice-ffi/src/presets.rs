@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use dice_simd::core::loss::Compound;
 
-use crate::arguments::{Alternatives, check_size, checked_output, checked_pointer, grown};
+use crate::arguments::{Alternatives, check_address, check_size, checked_output, grown};
 use crate::status::{Failure, Status, call};
 use crate::term::{Term, write};
 
@@ -62,8 +62,7 @@ pub unsafe extern "C" fn dice_loss_preset(
                 return Err(failure.numbers(i64::try_from(capacity).unwrap_or(i64::MAX), needed as i64));
             }
             check_size::<Term>(term_size, "term_size")?;
-            // SAFETY: the caller vouches for the terms.
-            unsafe { checked_pointer(terms.cast_const().cast::<usize>(), "terms") }?;
+            check_address(terms.cast_const(), needed, "terms")?;
             let unknown = || Failure::new(Status::Unsupported, format_args!("{name:?} cannot be said in terms"));
             let written = preset.terms.iter().map(write).collect::<Option<Vec<_>>>().ok_or_else(unknown)?;
             // SAFETY: a term has as many bytes.

@@ -178,7 +178,13 @@ impl Write for &Sentence {
             kept -= 1;
         }
         (start..).zip(text[..kept].bytes()).for_each(|(place, byte)| put(place, byte));
-        let kept = (start + kept).min(room - CUT.len());
+        let mut kept = start + kept;
+        if kept > room - CUT.len() {
+            kept = room - CUT.len();
+            while self.bytes[kept].get() & 0xc0 == 0x80 {
+                kept -= 1;
+            }
+        }
         (kept..).zip(CUT.bytes()).for_each(|(place, byte)| put(place, byte));
         self.len.set(kept + CUT.len());
         Err(fmt::Error)

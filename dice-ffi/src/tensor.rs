@@ -305,7 +305,8 @@ impl Located {
         let data = if self.len == 0 {
             &mut []
         } else {
-            // SAFETY: not NULL, aligned and of a possible size, as `locate` found; the caller vouches for the memory.
+            // SAFETY: not NULL, aligned and of a possible size, as `locate` found; the caller vouches for the memory, whose bits,
+            // whatever they are, are numbers.
             unsafe { std::slice::from_raw_parts_mut(self.first::<T>(), self.len) }
         };
         Ok(ViewMut::strided(data, layout.dims(), layout.strides(), self.start)?)

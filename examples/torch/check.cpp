@@ -161,6 +161,12 @@ void modules() {
     ops::AnyLoss standard;
     check(standard(logits, labels).equal(ops::loss(logits, ops::Target(labels))), "the default as a module");
     torch::nn::Sequential network(torch::nn::Conv3d(torch::nn::Conv3dOptions(1, C, 1)));
+    const auto copy = std::dynamic_pointer_cast<ops::LossImpl<dice::Tversky>>(tversky->clone());
+    check(copy != nullptr && copy->options.false_negatives == 0.9, "a module can be cloned");
+    dice::SoftDice apart;
+    apart.reduction = dice::Reduction::none;
+    apart.pooling = dice::Pooling::all_classes;
+    check(ops::loss(logits.slice(0, 0, 1), ops::Target(labels.slice(0, 0, 1)), apart).sizes() == at::IntArrayRef({1}), "a batch of one sample");
     check(standard->parameters().empty() && network->parameters().size() == 2, "a loss has no parameters");
 }
 
@@ -197,6 +203,10 @@ void errors() {
     const at::Tensor value = ops::loss(moved, ops::Target(changing));
     changing.fill_(1);
     refused("modified by an inplace operation", [&] { value.backward(); });
+    // A penalty on the gradient would have none itself.
+    const at::Tensor once = some_logits().requires_grad_();
+    const at::Tensor gradient = torch::autograd::grad({ops::loss(once, ops::Target(labels))}, {once}, {}, true, true)[0];
+    refused("cannot be differentiated again", [&] { gradient.square().sum().backward(); });
 }
 
 } // namespace

@@ -81,6 +81,14 @@ void losses() {
     mcc.mcc_smoothing = 0.0;
     CHECK(dice::Loss(mcc).terms()[0].mcc_smoothing == -1.0);
 
+    // What dice.h takes for another default is refused, not replaced.
+    dice::Tversky neither;
+    neither.false_positives = neither.false_negatives = 0.0;
+    CHECK(dice::try_value({data.logits, shape}, data.problem(), neither).failure().status == dice::Status::invalid_argument);
+    dice::SoftDice logarithm;
+    logarithm.transform = dice::Transform::negative_log(0.0);
+    CHECK(dice::try_value({data.logits, shape}, data.problem(), logarithm).failure().status == dice::Status::invalid_argument);
+
     // Sums and factors; the default is spelled out where it is a part.
     const dice::Loss sum = 0.5 * (dice::Loss() + 4.0 * dice::Jaccard());
     const std::vector<dice_term> terms = sum.terms();
@@ -249,6 +257,18 @@ void calls() {
     }
     CHECK(data.gradient == first);
 
+    dice::Statistics of_others = *whole;
+    of_others.samples = 1;
+    of_others.classes = 6;
+    CHECK(dice::try_merge(of_others, *left).failure().status == dice::Status::shape);
+
+    // What no memory holds.
+    const dice::Extents empty{std::int64_t(1) << 36, 100, 0}, empty_map{std::int64_t(1) << 36, 0};
+    const dice::Problem nothing{dice::Input(data.labels, empty_map)};
+    CHECK(dice::try_statistics({data.logits, empty}, nothing, loss).failure().status == dice::Status::unavailable);
+    const dice::Statistics huge{{}, std::int64_t(1) << 36, 100};
+    CHECK(dice::try_evaluate(huge, loss).failure().status == dice::Status::unavailable);
+
     // Several values, and their upstream.
     dice::SoftDice apart;
     apart.reduction = dice::Reduction::none;
@@ -282,6 +302,8 @@ void calls() {
     CHECK(counts && counts->size() == 18 && (*counts)[0] + (*counts)[9] == std::int64_t(volumes[0]) && (*counts)[1] == 0);
     CHECK(dice::try_confusion(logits, data.problem(), -1).failure().status != dice::Status::ok);
     CHECK(dice::try_confusion(logits, data.problem(), std::int64_t(1) << 40).failure().status != dice::Status::ok);
+    const auto many = dice::try_confusion(dice::Input(data.labels, map), data.problem(), std::int64_t(1) << 20);
+    CHECK(!many && many.failure().status == dice::Status::unavailable);
 }
 
 // Threads of the host's, for as long as the executor lives.
@@ -305,9 +327,24 @@ void executors() {
         CHECK(*dice::try_value({large, large_shape}, problem) == alone);
         CHECK(calls > 0);
     }
-    const int before = calls;
+    // A newer one takes the place of one that still lives, and is not unset by its end.
+    int newer_calls = 0;
+    const auto on_this = [](int &count) {
+        return [&count](std::int32_t, auto claim) {
+            ++count;
+            claim();
+        };
+    };
+    {
+        auto executor = dice::try_executor(2, on_this(calls));
+        auto newer = dice::try_executor(3, on_this(newer_calls));
+        executor = dice::Failure();
+        CHECK(*dice::try_value({large, large_shape}, problem) == alone);
+        CHECK(newer_calls > 0);
+    }
+    const int before = calls + newer_calls;
     CHECK(*dice::try_value({large, large_shape}, problem) == alone);
-    CHECK(calls == before);
+    CHECK(calls + newer_calls == before);
     const auto none = dice::try_executor(0, [](std::int32_t, auto) {});
     CHECK(!none && none.failure().status == dice::Status::invalid_argument);
     CHECK(dice::try_set_num_threads(0) && !dice::try_set_num_threads(-1));

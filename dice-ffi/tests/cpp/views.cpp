@@ -91,6 +91,14 @@ static_assert(!std::is_constructible_v<dice::Output, Span<const float, 4>>, "con
 static_assert(std::is_constructible_v<dice::Input, Span<const float, 4>>);
 static_assert(!std::is_constructible_v<dice::Input, std::vector<float>, dice::Extents>, "a temporary container dangles");
 static_assert(!std::is_constructible_v<dice::Output, std::vector<float>, dice::Extents>, "a temporary container dangles");
+static_assert(!std::is_constructible_v<dice::Input, std::array<float, 4>, dice::Extents>, "a temporary array dangles");
+static_assert(!std::is_constructible_v<dice::Output, std::array<float, 4>, dice::Extents>, "a temporary array dangles");
+static_assert(!std::is_constructible_v<dice::Input, std::initializer_list<float>, dice::Extents>, "a temporary list dangles");
+static_assert(!std::is_constructible_v<dice::Extents, std::vector<double>>, "extents are whole numbers");
+static_assert(!std::is_constructible_v<dice::Extents, std::string>, "extents are whole numbers");
+static_assert(std::is_constructible_v<dice::Extents, std::size_t, int, std::int64_t>);
+static_assert(!std::is_convertible_v<dice::Common, dice::Loss>, "options that all losses have are no loss");
+static_assert(std::is_nothrow_copy_constructible_v<dice::Input>);
 static_assert(!std::is_constructible_v<dice::Input, std::vector<bool> &, dice::Extents>, "bits are not elements");
 static_assert(!std::is_constructible_v<dice::Output, dice::Input>, "what is read is not written");
 static_assert(!std::is_convertible_v<dice::Activation, dice::Grouping>, "options of one kind are not those of another");
@@ -107,6 +115,19 @@ void containers(const std::vector<float> &logits, const std::vector<std::uint8_t
     float plain[N * C * H * W];
     std::copy(logits.begin(), logits.end(), plain);
     CHECK(value_of(dice::Input(plain, shape), problem) == expected);
+    // Whatever has a length is held to it.
+    float few[4] = {};
+    const float few_const[4] = {};
+    std::array<float, 4> few_in_array{};
+    std::vector<std::uint16_t> few_halves(4);
+    for (const dice::Input &short_one : {dice::Input(few, shape), dice::Input(few_const, shape), dice::Input(few_in_array, shape),
+                                         dice::Input(few_halves, dice::Type::f16, shape)}) {
+        CHECK(dice::try_value(short_one, problem).failure().status == dice::Status::length);
+    }
+    CHECK(dice::try_value_and_grad(dice::Input(logits, shape), problem, dice::Loss(), dice::Output(few, shape)).failure().status ==
+          dice::Status::length);
+    const dice::Extents backwards{C * H * W, -H * W, W, 1};
+    CHECK(dice::try_value(dice::Input(logits, shape, backwards), problem).failure().status == dice::Status::layout);
     // Shapes of any whole numbers.
     const std::vector<int> of_ints{2, 3, 4, 5};
     CHECK(value_of(dice::Input(logits, of_ints), problem) == expected);
@@ -163,7 +184,8 @@ void layouts(const std::vector<float> &logits, const std::vector<std::uint8_t> &
 
     // Flipped twice along an axis is as it was; a view is a value, and outlives what it was made of.
     const dice::Input flipped = dice::Input(logits, shape).sliced(3, W - 1, W, -1);
-    CHECK(flipped.strides()[3] == -1 && flipped.tensor().byte_offset == 4 * (W - 1));
+    CHECK(flipped.strides()[3] == -1 && flipped.tensor().data == logits.data() + W - 1);
+    CHECK(value_of(flipped.sliced(0, 1, 1).sliced(3, 1, 3), dice::Problem(dice::Input(labels, map).sliced(0, 1, 1).sliced(2, W - 4, 3))) > 0.0);
     CHECK(value_of(flipped, dice::Problem(dice::Input(labels, map).sliced(2, W - 1, W, -1))) != 0.0);
     CHECK(value_of(flipped.sliced(3, W - 1, W, -1), problem) == expected);
     const dice::Input copy = [&] { const dice::Input made(logits, shape); return made; }();
@@ -177,9 +199,10 @@ void layouts(const std::vector<float> &logits, const std::vector<std::uint8_t> &
     CHECK(gradient[0] == 3.0F && gradient[W] != 3.0F && gradient[2 * W] == 3.0F);
     const dice::Input all(logits, shape);
     constexpr std::int64_t most = INT64_MAX;
+    CHECK(all.sliced(1, 1, 1, INT64_MIN).shape() == (dice::Extents{N, 1, H, W}) && all.sliced(1, 1, 1, most).strides() == all.strides());
     for (const dice::Input &beyond : {all.sliced(2, 3, 2), all.sliced(2, -1, 2), all.sliced(2, 1, 3, -1), all.sliced(2, 0, 2, 4),
                                       all.sliced(2, 0, most), all.sliced(2, 1, 2, most), all.sliced(2, 0, 0), all.sliced(4, 0, 1),
-                                      all.sliced(2, 0, 2, 0), all.sliced(2, 3, 2).sliced(2, 0, 1)}) {
+                                      all.sliced(2, 0, 2, 0), all.sliced(2, 1, 2, INT64_MIN), all.sliced(2, 3, 2).sliced(2, 0, 1)}) {
         const dice::Result<double> result = dice::try_value(beyond, problem);
         CHECK(!result && result.failure().status == dice::Status::layout);
         CHECK(!result && result.failure().message == "logits is a slice beyond what it is a slice of");
@@ -242,6 +265,14 @@ void dlpack(std::vector<float> logits, const std::vector<std::uint8_t> &labels, 
     CHECK(dice::try_value(dice::Input(versioned), problem).has_value());
     const auto read_only = dice::try_value_and_grad(dice::Input(tensor), problem, dice::Loss(), dice::Output(versioned));
     CHECK(!read_only && read_only.failure().status == dice::Status::layout);
+    DLTensor impossible = tensor;
+    for (const int ndim : {-1, 9, INT32_MAX, INT32_MIN}) {
+        impossible.ndim = ndim;
+        CHECK(dice::try_value(dice::Input(impossible), problem).failure().status == dice::Status::layout);
+    }
+    impossible.ndim = 4;
+    impossible.shape = nullptr;
+    CHECK(dice::try_value(dice::Input(impossible), problem).failure().status == dice::Status::layout);
     tensor.device.device_type = kDLCUDA;
     CHECK(dice::try_value(dice::Input(tensor), problem).failure().status == dice::Status::unsupported);
     tensor.device.device_type = kDLCPU;
