@@ -15,7 +15,7 @@
  *
  * WHICH LOSS. A loss of no terms is soft Dice + cross-entropy: what to take if nothing speaks for another. docs/study.md shows why:
  * a Dice loss alone has no gradient where a softmax has saturated, and in a network without normalisation that loses classes for
- * good; the sum of any with cross-entropy never did. The generalised Dice loss is the most fragile, for its weights come from the
+ * good; the sum of any with cross-entropy goes on learning. The generalised Dice loss is the most fragile, for its weights come from the
  * volumes of each patch; with DICE_FIXED they are those of a data set (dice_add_volumes, dice_class_weights_from_volumes).
  *
  * THE THREE STEPS. A loss of this family is a small formula over a few sums over the voxels:
