@@ -425,76 +425,59 @@ private:
 
 } // namespace detail
 
-/* Elements that are read. Shapes are those of dice.h: logits and dense targets [N, C, spatial...], maps [N, spatial...]. */
-class Input : public detail::View {
+namespace detail {
+
+/* Whether elements of a type may be written, or are only read. */
+template <class T, bool written> constexpr bool is_allowed = !written || !std::is_const_v<T>;
+
+/* Input and Output. */
+template <bool written> class Elements : public View {
+    template <class T> using Allowed = std::enable_if_t<is_allowed<T, written>>;
+    using Void = std::conditional_t<written, void, const void>;
+
 public:
     /* Compact elements in row-major order. */
-    template <class P, class T = detail::Pointed<P>> Input(const P &data, const Extents &shape) : Input(data, shape, compact_strides(shape)) {}
-    template <class P, class T = detail::Pointed<P>> Input(const P &data, const Extents &shape, const Extents &strides)
+    template <class P, class T = Pointed<P>, class = Allowed<T>> Elements(const P &data, const Extents &shape)
+        : Elements(data, shape, compact_strides(shape)) {}
+    template <class P, class T = Pointed<P>, class = Allowed<T>> Elements(const P &data, const Extents &shape, const Extents &strides)
         : View(data, TypeOf<std::remove_const_t<T>>::value, shape, strides, unknown) {}
     /* Of a type that has no name: f16 and bf16 by their bits. */
-    Input(const void *data, Type type, const Extents &shape) : Input(data, type, shape, compact_strides(shape)) {}
-    Input(const void *data, Type type, const Extents &shape, const Extents &strides) : View(data, type, shape, strides, unknown) {}
+    Elements(Void *data, Type type, const Extents &shape) : Elements(data, type, shape, compact_strides(shape)) {}
+    Elements(Void *data, Type type, const Extents &shape, const Extents &strides) : View(data, type, shape, strides, unknown) {}
     /* The elements of a container, which must have as many as shape and strides reach. */
-    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C>>>
-    Input(C &&container, const Extents &shape) : Input(container, shape, compact_strides(shape)) {}
-    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C>>>
-    Input(C &&container, const Extents &shape, const Extents &strides)
+    template <class C, class T = DataOf<C>, class = std::enable_if_t<stays<C>>, class = Allowed<T>>
+    Elements(C &&container, const Extents &shape) : Elements(container, shape, compact_strides(shape)) {}
+    template <class C, class T = DataOf<C>, class = std::enable_if_t<stays<C>>, class = Allowed<T>>
+    Elements(C &&container, const Extents &shape, const Extents &strides)
         : View(std::data(container), TypeOf<std::remove_const_t<T>>::value, shape, strides, count(std::size(container))) {}
     /* The same of a type that has no name: a container of the bits of f16 or bf16. */
-    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && sizeof(T) == 2>>
-    Input(C &&container, Type type, const Extents &shape) : Input(container, type, shape, compact_strides(shape)) {}
-    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && sizeof(T) == 2>>
-    Input(C &&container, Type type, const Extents &shape, const Extents &strides)
+    template <class C, class T = DataOf<C>, class = std::enable_if_t<stays<C> && sizeof(T) == 2>, class = Allowed<T>>
+    Elements(C &&container, Type type, const Extents &shape) : Elements(container, type, shape, compact_strides(shape)) {}
+    template <class C, class T = DataOf<C>, class = std::enable_if_t<stays<C> && sizeof(T) == 2>, class = Allowed<T>>
+    Elements(C &&container, Type type, const Extents &shape, const Extents &strides)
         : View(std::data(container), type, shape, strides, count(std::size(container))) {}
     /* A DLTensor, DLManagedTensor or DLManagedTensorVersioned: it must live as long as the view. */
-    template <class D, std::enable_if_t<detail::IsDlpack<D>::value, int> = 0> explicit Input(const D &tensor)
-        : View(of_dlpack(tensor)) {}
-    template <class M, std::enable_if_t<detail::IsManaged<M>::value, int> = 0> explicit Input(const M &tensor)
-        : View(of_managed(tensor, false)) {}
+    template <class D, std::enable_if_t<IsDlpack<D>::value, int> = 0> explicit Elements(const D &tensor) : View(of_dlpack(tensor)) {}
+    template <class M, std::enable_if_t<IsManaged<M>::value, int> = 0> explicit Elements(const M &tensor)
+        : View(of_managed(tensor, written)) {}
     /* Like std::mdspan: data_handle, extent, stride. */
-    template <class M, std::enable_if_t<detail::IsMdspan<M>::value, int> = 0> Input(const M &span) : View(of_mdspan(span)) {}
+    template <class M, std::enable_if_t<IsMdspan<M>::value, int> = 0, class = Allowed<typename M::element_type>>
+    Elements(const M &span) : View(of_mdspan(span)) {}
 
     /* The part of it with the elements start, start + step, ... of an axis: a crop, or with a step of -1 from the last on a flip. */
-    [[nodiscard]] Input sliced(std::size_t axis, std::int64_t start, std::int64_t extent, std::int64_t step = 1) const {
-        Input part = *this;
+    [[nodiscard]] Elements sliced(std::size_t axis, std::int64_t start, std::int64_t extent, std::int64_t step = 1) const {
+        Elements part = *this;
         part.slice(axis, start, extent, step);
         return part;
     }
 };
 
+} // namespace detail
+
+/* Elements that are read. Shapes are those of dice.h: logits and dense targets [N, C, spatial...], maps [N, spatial...]. */
+using Input = detail::Elements<false>;
 /* Elements that are written. */
-class Output : public detail::View {
-public:
-    template <class P, class T = detail::Pointed<P>, class = std::enable_if_t<!std::is_const_v<T>>> Output(const P &data, const Extents &shape)
-        : Output(data, shape, compact_strides(shape)) {}
-    template <class P, class T = detail::Pointed<P>, class = std::enable_if_t<!std::is_const_v<T>>>
-    Output(const P &data, const Extents &shape, const Extents &strides) : View(data, TypeOf<T>::value, shape, strides, unknown) {}
-    Output(void *data, Type type, const Extents &shape) : Output(data, type, shape, compact_strides(shape)) {}
-    Output(void *data, Type type, const Extents &shape, const Extents &strides) : View(data, type, shape, strides, unknown) {}
-    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && !std::is_const_v<T>>>
-    Output(C &&container, const Extents &shape) : Output(container, shape, compact_strides(shape)) {}
-    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && !std::is_const_v<T>>>
-    Output(C &&container, const Extents &shape, const Extents &strides)
-        : View(std::data(container), TypeOf<T>::value, shape, strides, count(std::size(container))) {}
-    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && sizeof(T) == 2 && !std::is_const_v<T>>>
-    Output(C &&container, Type type, const Extents &shape) : Output(container, type, shape, compact_strides(shape)) {}
-    template <class C, class T = detail::DataOf<C>, class = std::enable_if_t<detail::stays<C> && sizeof(T) == 2 && !std::is_const_v<T>>>
-    Output(C &&container, Type type, const Extents &shape, const Extents &strides)
-        : View(std::data(container), type, shape, strides, count(std::size(container))) {}
-    template <class D, std::enable_if_t<detail::IsDlpack<D>::value, int> = 0> explicit Output(const D &tensor)
-        : View(of_dlpack(tensor)) {}
-    template <class M, std::enable_if_t<detail::IsManaged<M>::value, int> = 0> explicit Output(const M &tensor)
-        : View(of_managed(tensor, true)) {}
-    template <class M, std::enable_if_t<detail::IsMdspan<M>::value && !std::is_const_v<typename M::element_type>, int> = 0>
-    Output(const M &span) : View(of_mdspan(span)) {}
-
-    [[nodiscard]] Output sliced(std::size_t axis, std::int64_t start, std::int64_t extent, std::int64_t step = 1) const {
-        Output part = *this;
-        part.slice(axis, start, extent, step);
-        return part;
-    }
-};
+using Output = detail::Elements<true>;
 
 /* ---------------------------------------------------------------- what a prediction is compared with */
 
