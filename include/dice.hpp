@@ -906,7 +906,30 @@ private:
     std::vector<dice_term> terms_;
 };
 
-inline std::int64_t extent(const View &view, std::size_t axis) { return axis < view.shape().rank() ? view.shape()[axis] : 0; }
+/* Logits, a problem and a loss, and where a gradient goes. */
+class Pass : public Call {
+public:
+    Pass(const Input &logits, const Problem &problem, const Loss &loss, const Output *to = nullptr)
+        : Call(problem), terms(loss), z(logits.tensor()), samples(extent(logits, 0)), classes(extent(logits, 1)) {
+        note(logits, "logits");
+        if (to == nullptr) return;
+        note(*to, "gradient");
+        gradient = to->tensor();
+    }
+
+    static std::int64_t extent(const View &view, std::size_t axis) { return axis < view.shape().rank() ? view.shape()[axis] : 0; }
+
+    /* How many values the loss has; 1 if that cannot be said, for then the call itself says why: it knows the tensors. */
+    std::size_t num_values() const {
+        std::size_t values = 1, cotangent = 0, reports = 0;
+        const dice_status status = dice_evaluation_len(&terms.numbers, samples, classes, &values, &cotangent, &reports);
+        return status == DICE_OK ? values : 1;
+    }
+
+    Terms terms;
+    dice_tensor z, gradient{};
+    std::int64_t samples, classes;
+};
 
 } // namespace detail
 
@@ -915,67 +938,52 @@ inline std::int64_t extent(const View &view, std::size_t axis) { return axis < v
 /* What becomes of what a gradient holds. */
 enum class Mode : std::int32_t { overwrite = DICE_OVERWRITE, accumulate = DICE_ACCUMULATE };
 
+namespace detail {
+
+/* num values of a loss, and its gradient if there is where. */
+inline Result<std::vector<double>> values_of(const Pass &pass, std::size_t num, const std::vector<double> &upstream, Mode mode,
+                                             bool with_gradient) {
+    if (pass.wrong) return *pass.wrong;
+    if (std::optional<Failure> none = no_room<double>(num)) return *std::move(none);
+    std::vector<double> values(num);
+    const dice_status status =
+        with_gradient ? dice_value_and_grad(&pass.z, &pass.numbers, &pass.terms.numbers, upstream.empty() ? nullptr : upstream.data(),
+                                            upstream.size(), values.data(), num, static_cast<std::int32_t>(mode), &pass.gradient)
+                      : dice_value(&pass.z, &pass.numbers, &pass.terms.numbers, values.data(), num);
+    return if_ok(status, std::move(values));
+}
+
+/* The one value. */
+inline Result<double> one_of(const Result<std::vector<double>> &values) {
+    if (!values) return values.failure();
+    return (*values)[0];
+}
+
+} // namespace detail
+
 /* The values of a loss: one, or several for Reduction::none. */
 inline Result<std::vector<double>> try_values(const Input &logits, const Problem &problem, const Loss &loss = Loss()) {
-    const detail::Terms terms(loss);
-    detail::Call call(problem);
-    call.note(logits, "logits");
-    if (call.wrong) return *call.wrong;
-    const dice_tensor z = logits.tensor();
-    std::size_t num = 1, cotangent = 0, reports = 0;
-    dice_status status = dice_evaluation_len(&terms.numbers, detail::extent(logits, 0), detail::extent(logits, 1), &num, &cotangent, &reports);
-    if (status != DICE_OK) num = 1; // The call itself says it better: it knows the tensors.
-    if (std::optional<Failure> none = detail::no_room<double>(num)) return *std::move(none);
-    std::vector<double> values(num);
-    status = dice_value(&z, &call.numbers, &terms.numbers, values.data(), num);
-    return detail::if_ok(status, std::move(values));
+    const detail::Pass pass(logits, problem, loss);
+    return detail::values_of(pass, pass.num_values(), {}, Mode::overwrite, false);
 }
 
 /* The same, and in gradient the gradient of sum_i upstream_i value_i by the logits; upstream: one number, or one per value. */
 inline Result<std::vector<double>> try_values_and_grad(const Input &logits, const Problem &problem, const Loss &loss,
                                                        const Output &gradient, const std::vector<double> &upstream = {},
                                                        Mode mode = Mode::overwrite) {
-    const detail::Terms terms(loss);
-    detail::Call call(problem);
-    call.note(logits, "logits");
-    call.note(gradient, "gradient");
-    if (call.wrong) return *call.wrong;
-    const dice_tensor z = logits.tensor(), g = gradient.tensor();
-    std::size_t num = 1, cotangent = 0, reports = 0;
-    dice_status status = dice_evaluation_len(&terms.numbers, detail::extent(logits, 0), detail::extent(logits, 1), &num, &cotangent, &reports);
-    if (status != DICE_OK) num = 1;
-    if (std::optional<Failure> none = detail::no_room<double>(num)) return *std::move(none);
-    std::vector<double> values(num);
-    status = dice_value_and_grad(&z, &call.numbers, &terms.numbers, upstream.empty() ? nullptr : upstream.data(), upstream.size(),
-                                 values.data(), num, static_cast<std::int32_t>(mode), &g);
-    return detail::if_ok(status, std::move(values));
+    const detail::Pass pass(logits, problem, loss, &gradient);
+    return detail::values_of(pass, pass.num_values(), upstream, mode, true);
 }
 
 /* The value of a loss that has one. */
 inline Result<double> try_value(const Input &logits, const Problem &problem, const Loss &loss = Loss()) {
-    const detail::Terms terms(loss);
-    detail::Call call(problem);
-    call.note(logits, "logits");
-    if (call.wrong) return *call.wrong;
-    const dice_tensor z = logits.tensor();
-    double value = 0.0;
-    const dice_status status = dice_value(&z, &call.numbers, &terms.numbers, &value, 1);
-    return detail::if_ok(status, value);
+    return detail::one_of(detail::values_of(detail::Pass(logits, problem, loss), 1, {}, Mode::overwrite, false));
 }
 
 /* The value of a loss that has one, and in gradient the gradient of upstream times it by the logits. */
 inline Result<double> try_value_and_grad(const Input &logits, const Problem &problem, const Loss &loss, const Output &gradient,
                                          double upstream = 1.0, Mode mode = Mode::overwrite) {
-    const detail::Terms terms(loss);
-    detail::Call call(problem);
-    call.note(logits, "logits");
-    call.note(gradient, "gradient");
-    if (call.wrong) return *call.wrong;
-    const dice_tensor z = logits.tensor(), g = gradient.tensor();
-    double value = 0.0;
-    const dice_status status = dice_value_and_grad(&z, &call.numbers, &terms.numbers, &upstream, 1, &value, 1,
-                                                   static_cast<std::int32_t>(mode), &g);
-    return detail::if_ok(status, value);
+    return detail::one_of(detail::values_of(detail::Pass(logits, problem, loss, &gradient), 1, {upstream}, mode, true));
 }
 
 /* ---------------------------------------------------------------- the three steps */
@@ -1003,19 +1011,16 @@ struct Evaluation {
 /* Step 1: of all voxels, or those of a range. */
 inline Result<Statistics> try_statistics(const Input &logits, const Problem &problem, const Loss &loss,
                                          std::optional<Range> range = std::nullopt) {
-    const detail::Terms terms(loss);
-    detail::Call call(problem);
-    call.note(logits, "logits");
-    if (call.wrong) return *call.wrong;
-    const dice_tensor z = logits.tensor();
+    const detail::Pass pass(logits, problem, loss);
+    if (pass.wrong) return *pass.wrong;
     std::size_t num = 0;
-    dice_status status = dice_statistics_len(&z, &terms.numbers, &num);
+    dice_status status = dice_statistics_len(&pass.z, &pass.terms.numbers, &num);
     if (status != DICE_OK) return detail::failure_of(status);
     if (std::optional<Failure> none = detail::no_room<std::int64_t>(num)) return *std::move(none);
-    Statistics statistics{std::vector<std::int64_t>(num), detail::extent(logits, 0), detail::extent(logits, 1)};
+    Statistics statistics{std::vector<std::int64_t>(num), pass.samples, pass.classes};
     std::int64_t *table = statistics.table.data();
-    status = range ? dice_statistics_range(&z, &call.numbers, &terms.numbers, range->start, range->end, table, num)
-                   : dice_statistics(&z, &call.numbers, &terms.numbers, table, num);
+    status = range ? dice_statistics_range(&pass.z, &pass.numbers, &pass.terms.numbers, range->start, range->end, table, num)
+                   : dice_statistics(&pass.z, &pass.numbers, &pass.terms.numbers, table, num);
     return detail::if_ok(status, std::move(statistics));
 }
 
@@ -1047,18 +1052,15 @@ inline Result<Evaluation> try_evaluate(const Statistics &statistics, const Loss 
 inline Result<Done> try_pullback(const Input &logits, const Problem &problem, const Loss &loss,
                                  const std::vector<double> &cotangent, const std::vector<double> &upstream, const Output &gradient,
                                  Mode mode = Mode::overwrite, std::optional<Range> range = std::nullopt) {
-    const detail::Terms terms(loss);
-    detail::Call call(problem);
-    call.note(logits, "logits");
-    call.note(gradient, "gradient");
-    if (call.wrong) return *call.wrong;
-    const dice_tensor z = logits.tensor(), g = gradient.tensor();
+    const detail::Pass pass(logits, problem, loss, &gradient);
+    if (pass.wrong) return *pass.wrong;
+    const dice_loss *terms = &pass.terms.numbers;
     const double *ups = upstream.empty() ? nullptr : upstream.data();
     const auto put = static_cast<std::int32_t>(mode);
     const dice_status status =
-        range ? dice_pullback_range(&z, &call.numbers, &terms.numbers, cotangent.data(), cotangent.size(), ups, upstream.size(),
-                                    range->start, range->end, put, &g)
-              : dice_pullback(&z, &call.numbers, &terms.numbers, cotangent.data(), cotangent.size(), ups, upstream.size(), put, &g);
+        range ? dice_pullback_range(&pass.z, &pass.numbers, terms, cotangent.data(), cotangent.size(), ups, upstream.size(),
+                                    range->start, range->end, put, &pass.gradient)
+              : dice_pullback(&pass.z, &pass.numbers, terms, cotangent.data(), cotangent.size(), ups, upstream.size(), put, &pass.gradient);
     return detail::if_ok(status, Done());
 }
 
@@ -1086,7 +1088,7 @@ inline Result<std::vector<std::int64_t>> try_confusion(const Input &prediction, 
     call.note(prediction, "prediction");
     if (call.wrong) return *call.wrong;
     const dice_tensor p = prediction.tensor();
-    const std::int64_t samples = detail::extent(prediction, 0);
+    const std::int64_t samples = detail::Pass::extent(prediction, 0);
     // More than any memory holds is refused by the call, whatever length it gets.
     const bool possible = samples >= 0 && classes >= 0 && classes < std::int64_t(1) << 24 &&
                           samples <= (std::int64_t(1) << 60) / (classes * classes + 1);
