@@ -34,11 +34,12 @@
  * counted in the whole volume, are multiples of dice_tile_voxels(); with other bounds its sums are rounded otherwise.
  *
  * NUMBERS. The same input gives the same bits on every level with fused multiply-add (scalar, NEON, AVX2, AVX-512), with any
- * number of threads and in any memory layout, whatever floating-point mode the host has set (it is restored on return). The
- * level DICE_ISA_PORTABLE, for CPUs without fused multiply-add, agrees within 1e-6.
+ * number of threads and in any memory layout, whatever floating-point mode the host has set; mode and exception flags are on return
+ * as they were. The level DICE_ISA_PORTABLE, for CPUs without fused multiply-add, agrees within 1e-6.
  * f64 logits are computed with in f64, all others in f32: f16 and bf16 logits are the f32 numbers that they are. Labels of any
  * type are the same labels. A gradient is rounded once to its type, after upstream, weights and what is already there.
- * Logits that are NaN make the value and the gradient NaN; -infinity is probability 0. A finite input gives finite results (a
+ * Logits that are NaN make the value and the gradient NaN, which has the same bits everywhere (positive and quiet); -infinity is
+ * probability 0. A finite input gives finite results (a
  * gradient too large for f16 is infinite there, and so is a logarithm where f32 logits lie further apart than f32 reaches).
  *
  * ERRORS. Every call returns a dice_status, and every pointer and length is checked. On an error, dice_last_error() is a
@@ -106,7 +107,7 @@ enum {
     DICE_NON_FINITE = 9,       /* a logit without a probability, a dense target that is not finite, if
                                   problem.error_on_non_finite; index: the first */
     DICE_OVERFLOW = 10,        /* a sum beyond 2^159 */
-    DICE_UNAVAILABLE = 11,     /* memory for the sums that this machine does not have */
+    DICE_UNAVAILABLE = 11,     /* memory that this machine does not have, a level that no CPU of its architecture has */
     DICE_PANIC = 12,           /* an error inside the library: please report it */
     DICE_WEIGHT = 13           /* a weight of a voxel or sample that is not from 0 to 1e8; index: the first */
 };
@@ -156,7 +157,7 @@ typedef struct dice_tensor {
 } dice_tensor;
 
 enum { DICE_CPU = 1 }; /* kDLCPU */
-/* kDLInt, kDLUInt, kDLFloat, kDLBfloat, kDLBool. A bool is read as the byte 0 or 1 that it is. */
+/* kDLInt, kDLUInt, kDLFloat, kDLBfloat, kDLBool. A bool is a byte: 0 is false, and any other is true, which as a number is 1. */
 enum { DICE_INT = 0, DICE_UINT = 1, DICE_FLOAT = 2, DICE_BFLOAT = 4, DICE_BOOL = 6 };
 
 /* A compact tensor of any type. The library does not write through it where it is an input. */
@@ -165,7 +166,7 @@ DICE_INLINE dice_tensor dice_compact(const void *data, uint8_t code, uint8_t bit
     return tensor;
 }
 
-/* Compact tensors of one type each; f16 and bf16 by their bits, bool by bytes 0 and 1. */
+/* Compact tensors of one type each; f16 and bf16 by their bits, bool by bytes. */
 DICE_INLINE dice_tensor dice_f64(const double *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_FLOAT, 64, ndim, shape);
 }
@@ -190,8 +191,14 @@ DICE_INLINE dice_tensor dice_u16(const uint16_t *data, int32_t ndim, const int64
 DICE_INLINE dice_tensor dice_i16(const int16_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_INT, 16, ndim, shape);
 }
+DICE_INLINE dice_tensor dice_u32(const uint32_t *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_UINT, 32, ndim, shape);
+}
 DICE_INLINE dice_tensor dice_i32(const int32_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_INT, 32, ndim, shape);
+}
+DICE_INLINE dice_tensor dice_u64(const uint64_t *data, int32_t ndim, const int64_t *shape) {
+    return dice_compact(data, DICE_UINT, 64, ndim, shape);
 }
 DICE_INLINE dice_tensor dice_i64(const int64_t *data, int32_t ndim, const int64_t *shape) {
     return dice_compact(data, DICE_INT, 64, ndim, shape);
@@ -243,8 +250,8 @@ DICE_INLINE dice_tensor dice_cropped(dice_tensor tensor, const int64_t *start, c
  * voxel of weight 0 is never looked at: its logits may be NaN and its label impossible, and its gradient is +0. */
 typedef struct dice_problem {
     size_t struct_size;
-    /* Labels, one class per voxel: u8, i8, u16, i16, i32, i64 or bool; with one channel 0 is background and 1 the class. Or,
-     * with dense_target, how much of each voxel belongs to each class, in the logits' shape: u8, bool, f16, bf16, f32, f64. */
+    /* Labels, one class per voxel: u8, i8, u16, i16, u32, i32, u64, i64 or bool; with one channel 0 is background and 1 the
+     * class. Or, with dense_target, how much of each voxel belongs to each class, in the logits' shape: u8, bool, f16, bf16, f32, f64. */
     const dice_tensor *target;
     int32_t dense_target;             /* 0: labels; 1: dense */
     int32_t use_ignore_index;         /* 0: every label counts; 1: voxels labelled ignore_index do not. Not for dense targets */
@@ -278,6 +285,7 @@ enum {
     DICE_FOCAL = 8             /* Lin et al. 2017: F = -sum m g (1-p)^e ln p. Softmax: sum w A F / divisor, with 1-A for class
                                   0; binary: sum w [A w+ F + (1-A) F'] / divisor, F' that of 1-p and 1-g */
 };
+/* One channel takes a sigmoid: a softmax of it would be 1 whatever the logit, which is DICE_INVALID_ARGUMENT. */
 enum { DICE_SOFTMAX = 0, DICE_SIGMOID = 1, DICE_NO_ACTIVATION = 2 };
 enum {
     DICE_DEFAULT_GROUPING = 0, /* DICE_BATCH for cross-entropy and focal, DICE_PER_SAMPLE for all others */
@@ -603,8 +611,10 @@ const char *dice_isa_name(int32_t isa);
 /* The level that calls use: the greatest one of this CPU that is not above the cap. */
 int32_t dice_effective_isa(void);
 
-/* Caps the level for calls that start later. Before the first call of this function the cap is the environment variable
- * DICE_MAX_ISA, a level's name, if it is set. */
+/* Caps the level for calls that start later. A level of another architecture (NEON on x86) is DICE_UNAVAILABLE and no cap; one that
+ * this CPU lacks is a cap like any other. Before the first call of this function the cap is the environment variable DICE_MAX_ISA, a
+ * level's name, if it is set and not empty; if it is no level of this architecture, one line on standard error says so, and there is
+ * no cap. */
 dice_status dice_set_max_isa(int32_t isa);
 
 /* The threads that a call may use, the caller's among them (never more than 1024 of the library's own); 0, the default, for

@@ -6,10 +6,10 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dice_bench::PORTABLE_TOLERANCE;
 use dice_bench::data::{self, Aligned, Data, Element, Order};
-use dice_simd::core::half::{bf16, f16};
-use dice_simd::core::loss::GeneralizedDice;
-use dice_simd::core::{Problem, View};
+use dice_simd::half::{bf16, f16};
+use dice_simd::loss::GeneralizedDice;
 use dice_simd::{Engine, Isa};
+use dice_simd::{Problem, View};
 
 fn passes(criterion: &mut Criterion) {
     for classes in [2, 4, 14] {
@@ -38,7 +38,7 @@ fn bench<T: Element>(criterion: &mut Criterion, resident: &str, classes: usize, 
     let logits = data::logits::<T>(Data::Random, classes, order, &labels);
     let mut memory = Aligned::<T>::new(logits.len());
     let z = data::view(&logits, classes, order).expect("the volume is compact");
-    let problem = Problem::new(View::label_map(&labels, &[1, voxels]).expect("the map is compact"));
+    let problem = Problem::new(View::map(&labels, &[1, voxels]).expect("the map is compact"));
     let checked = Problem { labels_checked: true, ..problem };
     let loss = GeneralizedDice::default();
     let expected = engine(Isa::Scalar).value(&z, &problem, &loss).expect("the problem is sound");
@@ -63,8 +63,8 @@ fn bench<T: Element>(criterion: &mut Criterion, resident: &str, classes: usize, 
 
 fn confusion(criterion: &mut Criterion, resident: &str, classes: usize, voxels: usize) {
     let [truth, prediction] = [Data::Random, Data::Brain].map(|data| data::labels(data, classes, voxels));
-    let problem = Problem::new(View::label_map(&truth, &[1, voxels]).expect("the map is compact"));
-    let map = View::label_map(&prediction, &[1, voxels]).expect("the map is compact");
+    let problem = Problem::new(View::map(&truth, &[1, voxels]).expect("the map is compact"));
+    let map = View::map(&prediction, &[1, voxels]).expect("the map is compact");
     let expected = engine(Isa::Scalar).confusion_of_labels(map, classes, &problem).expect("the maps are sound");
     let mut group = criterion.benchmark_group(format!("{resident}/u8/confusion/C{classes}"));
     group.sample_size(10);

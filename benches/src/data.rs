@@ -6,9 +6,9 @@ use std::slice;
 use std::sync::Mutex;
 
 use dice_data::Brain;
-use dice_simd::core::half::{bf16, f16};
-use dice_simd::core::{Error, View, ViewMut};
+use dice_simd::half::{bf16, f16};
 use dice_simd::{Arithmetic, Float};
+use dice_simd::{Error, View, ViewMut};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 

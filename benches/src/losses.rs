@@ -1,7 +1,7 @@
 //! The losses that are measured, by short names.
 
-use dice_simd::core::Activation;
-use dice_simd::core::loss::{
+use dice_simd::Activation;
+use dice_simd::loss::{
     Compound, CrossEntropy, Focal, FocalTversky, GeneralizedDice, Jaccard, Options, Overlap, SoftDice, Transform,
     Tversky, Wasserstein,
 };

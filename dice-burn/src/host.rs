@@ -20,19 +20,15 @@ where
 
 /// A view of a tensor of the type `T`, whatever its strides.
 pub(crate) fn view<T: Element + Pod>(tensor: &FlexTensor) -> Result<View<'_, T>, dice_simd::Error> {
-    map::<T, T>(tensor, tensor.layout().num_dims())
+    map(tensor, tensor.layout().num_dims())
 }
 
-/// A view of a map of the type `T`, as numbers of another type of as many bytes, beside logits of so many axes: a map that has one
-/// less gets an axis for its only channel.
-pub(crate) fn map<T: Element + Pod, U: Pod>(tensor: &FlexTensor, axes: usize) -> Result<View<'_, U>, dice_simd::Error> {
+/// A view of a map of the type `T` beside logits of so many axes: it may have an axis for its only channel.
+pub(crate) fn map<T: Element + Pod>(tensor: &FlexTensor, axes: usize) -> Result<View<'_, T>, dice_simd::Error> {
     let layout = tensor.layout();
-    let (mut shape, mut strides) = (layout.shape().to_vec(), layout.strides().to_vec());
-    if shape.len() + 1 == axes && !shape.is_empty() {
-        shape.insert(1, 1);
-        strides.insert(1, 0);
-    }
-    View::strided(bytemuck::cast_slice(tensor.storage::<T>()), &shape, &strides, layout.start_offset())
+    let shape = layout.shape().to_vec();
+    let view = if shape.len() + 1 == axes { View::strided_map } else { View::strided };
+    view(tensor.storage::<T>(), &shape, layout.strides(), layout.start_offset())
 }
 
 /// Evaluates an expression with a view of a tensor of whatever floating-point type it has.

@@ -31,8 +31,7 @@ impl Problem {
         Self { target, ignore_index: None, mask: None, voxel_weights: None, sample_weights: None }
     }
 
-    /// One class per voxel: `[N, spatial…]` or `[N, 1, spatial…]`, integers of any
-    /// type; unsigned ones are taken as signed ones of as many bits.
+    /// One class per voxel: `[N, spatial…]` or `[N, 1, spatial…]`, integers of any type.
     pub fn labels<const D: usize>(labels: Tensor<D, Int>) -> Self {
         Self::new(Target::Labels(to_host(labels)))
     }
@@ -79,7 +78,7 @@ impl Problem {
     /// As the passes take it beside logits of so many axes.
     pub(crate) fn view(&self, axes: usize) -> Result<dice_simd::Problem<'_>, Error> {
         let voxel_weights = self.voxel_weights.as_ref().map(|weights| match weights.dtype() {
-            DType::F32 => Ok(map::<f32, f32>(weights, axes)?),
+            DType::F32 => Ok(map::<f32>(weights, axes)?),
             found => Err(Error::ElementType { what: "voxel weights", found }),
         });
         Ok(dice_simd::Problem {
@@ -98,14 +97,14 @@ impl Problem {
 /// Labels of any type; unsigned ones as signed ones of as many bits: beyond these no label is a class.
 fn labels(tensor: &FlexTensor, axes: usize) -> Result<Labels<'_>, Error> {
     Ok(match tensor.dtype() {
-        DType::U8 => map::<u8, u8>(tensor, axes)?.into(),
-        DType::I8 => map::<i8, i8>(tensor, axes)?.into(),
-        DType::U16 => map::<u16, u16>(tensor, axes)?.into(),
-        DType::I16 => map::<i16, i16>(tensor, axes)?.into(),
-        DType::U32 => map::<u32, i32>(tensor, axes)?.into(),
-        DType::I32 => map::<i32, i32>(tensor, axes)?.into(),
-        DType::U64 => map::<u64, i64>(tensor, axes)?.into(),
-        DType::I64 => map::<i64, i64>(tensor, axes)?.into(),
+        DType::U8 => map::<u8>(tensor, axes)?.into(),
+        DType::I8 => map::<i8>(tensor, axes)?.into(),
+        DType::U16 => map::<u16>(tensor, axes)?.into(),
+        DType::I16 => map::<i16>(tensor, axes)?.into(),
+        DType::U32 => map::<u32>(tensor, axes)?.into(),
+        DType::I32 => map::<i32>(tensor, axes)?.into(),
+        DType::U64 => map::<u64>(tensor, axes)?.into(),
+        DType::I64 => map::<i64>(tensor, axes)?.into(),
         _ => bytes(tensor, "a label", axes)?.into(),
     })
 }
@@ -120,7 +119,7 @@ fn dense(tensor: &FlexTensor) -> Result<Dense<'_>, Error> {
 /// A tensor of bool, as the bytes that it is.
 fn bytes<'a>(tensor: &'a FlexTensor, what: &'static str, axes: usize) -> Result<View<'a, u8>, Error> {
     match tensor.dtype() {
-        DType::Bool(BoolStore::Native | BoolStore::U8) => Ok(map::<u8, u8>(tensor, axes)?),
+        DType::Bool(BoolStore::Native | BoolStore::U8) => Ok(map::<u8>(tensor, axes)?),
         found => Err(Error::ElementType { what, found }),
     }
 }

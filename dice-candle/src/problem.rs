@@ -87,7 +87,7 @@ fn labels<'a>(storage: &'a CpuStorage, layout: &Layout, axes: usize) -> Result<L
     Ok(match storage {
         CpuStorage::U8(numbers) => map(numbers, layout, axes)?.into(),
         CpuStorage::I16(numbers) => map(numbers, layout, axes)?.into(),
-        CpuStorage::U32(numbers) => map::<i32>(bytemuck::cast_slice(numbers), layout, axes)?.into(),
+        CpuStorage::U32(numbers) => map(numbers, layout, axes)?.into(),
         CpuStorage::I32(numbers) => map(numbers, layout, axes)?.into(),
         CpuStorage::I64(numbers) => map(numbers, layout, axes)?.into(),
         other => return unsupported(other.dtype(), "labels of dice"),

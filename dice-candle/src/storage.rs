@@ -5,19 +5,18 @@ use dice_simd::View;
 
 /// A view of numbers, whatever their strides.
 pub(crate) fn view<'a, T>(numbers: &'a [T], layout: &Layout) -> Result<View<'a, T>> {
-    // A stride of a tensor in memory is less than its length, which isize holds.
-    let strides: Vec<isize> = layout.stride().iter().map(|&stride| stride as isize).collect();
-    View::strided(numbers, layout.dims(), &strides, layout.start_offset()).map_err(Error::wrap)
+    View::strided(numbers, layout.dims(), &strides(layout), layout.start_offset()).map_err(Error::wrap)
 }
 
-/// A view of a map beside logits of so many axes: one that has one less gets an axis for its only channel.
+/// A view of a map beside logits of so many axes: it may have an axis for its only channel.
 pub(crate) fn map<'a, T>(numbers: &'a [T], layout: &Layout, axes: usize) -> Result<View<'a, T>> {
-    let (mut shape, mut strides) = (layout.dims().to_vec(), layout.stride().to_vec());
-    if shape.len() + 1 == axes && !shape.is_empty() {
-        shape.insert(1, 1);
-        strides.insert(1, 0);
-    }
-    view(numbers, &Layout::new(shape.into(), strides, layout.start_offset()))
+    let view = if layout.dims().len() + 1 == axes { View::strided_map } else { View::strided };
+    view(numbers, layout.dims(), &strides(layout), layout.start_offset()).map_err(Error::wrap)
+}
+
+// A stride of a tensor in memory is less than its length, which isize holds.
+fn strides(layout: &Layout) -> Vec<isize> {
+    layout.stride().iter().map(|&stride| stride as isize).collect()
 }
 
 /// What a tensor on the CPU holds.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::error::Error;
+use crate::error::{Error, reserve, table_len};
 
 /// The exact numbers of voxels per sample, true class and predicted class.
 ///
@@ -16,17 +16,28 @@ pub struct Confusion {
 
 impl Confusion {
     /// A table of zeros.
-    pub fn new(samples: usize, classes: usize) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::OutOfMemory`].
+    pub fn new(samples: usize, classes: usize) -> Result<Self, Error> {
         let mut table = Self::default();
-        table.reset(samples, classes);
-        table
+        table.reset(samples, classes)?;
+        Ok(table)
     }
 
     /// Makes it a table of zeros, reusing the buffer.
-    pub fn reset(&mut self, samples: usize, classes: usize) {
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::OutOfMemory`]; the table is then as it was.
+    pub fn reset(&mut self, samples: usize, classes: usize) -> Result<(), Error> {
+        // The counts of one sample must be a possible number where there is no sample, too.
+        let of_sample = table_len("confusion", &[classes, classes], size_of::<u64>())?;
+        let len = table_len("confusion", &[samples, of_sample], size_of::<u64>())?;
+        reserve("confusion", &mut self.counts, len)?;
         self.counts.clear();
-        self.counts.resize(samples * classes * classes, 0);
+        self.counts.resize(len, 0);
         (self.samples, self.classes) = (samples, classes);
+        Ok(())
     }
 
     /// The number of samples.
@@ -81,11 +92,12 @@ impl Confusion {
     /// The counts of all samples together.
     #[must_use]
     pub fn pooled(&self) -> Self {
-        let mut pooled = Self::new(1, self.classes);
-        for sample in self.counts.chunks_exact((self.classes * self.classes).max(1)) {
-            pooled.counts.iter_mut().zip(sample).for_each(|(into, from)| *into += from);
+        let of_sample = self.classes * self.classes;
+        let mut counts = alloc::vec![0; of_sample];
+        for sample in self.counts.chunks_exact(of_sample.max(1)) {
+            counts.iter_mut().zip(sample).for_each(|(into, from)| *into += from);
         }
-        pooled
+        Self { samples: 1, classes: self.classes, counts }
     }
 
     /// The voxels of `sample` that belong to `class`: TP + FN.
@@ -111,7 +123,7 @@ mod tests {
 
     #[test]
     fn counts_add_up() {
-        let mut table = Confusion::new(2, 2);
+        let mut table = Confusion::new(2, 2).unwrap();
         table.sample_mut(0).copy_from_slice(&[5, 1, 2, 8]);
         table.sample_mut(1).copy_from_slice(&[1, 0, 0, 1]);
         assert_eq!((table.target(0, 1), table.prediction(0, 1)), (10, 9));
@@ -120,7 +132,15 @@ mod tests {
         let mut twice = table.clone();
         twice.merge(&table).unwrap();
         assert_eq!(twice.count(0, 1, 0), 4);
-        assert!(twice.merge(&Confusion::new(1, 2)).is_err());
-        assert!(Confusion::new(1, 2).dice(0, 0).is_nan());
+        assert!(twice.merge(&Confusion::new(1, 2).unwrap()).is_err());
+        assert!(Confusion::new(1, 2).unwrap().dice(0, 0).is_nan());
+    }
+
+    #[test]
+    fn tables_that_no_memory_can_hold_are_refused() {
+        for (samples, classes) in [(1, 1 << 32), (0, 1 << 32), (1, usize::MAX), (usize::MAX, 1), (1 << 20, 1 << 20)] {
+            let error = Confusion::new(samples, classes).unwrap_err();
+            assert!(matches!(error, Error::TooLarge { what: "confusion", .. }), "{error}");
+        }
     }
 }

@@ -1,13 +1,18 @@
 //! The extents of a tensor.
 
+use alloc::boxed::Box;
 use core::fmt;
 
 /// The most axes of a tensor: samples, channels and up to six spatial axes.
 pub const MAX_AXES: usize = 8;
 
-/// The extents of a tensor, held by value so that an [`Error`](crate::Error) can name the shapes that disagree.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Dims {
+/// The extents of a tensor, as an [`Error`](crate::Error) names them.
+// In a box, so that an error is small: it goes through every function that can fail.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Dims(Box<Extents>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Extents {
     rank: usize,
     dims: [usize; MAX_AXES],
 }
@@ -18,12 +23,12 @@ impl Dims {
         let rank = dims.len().min(MAX_AXES);
         let mut held = [0; MAX_AXES];
         held[..rank].copy_from_slice(&dims[..rank]);
-        Self { rank, dims: held }
+        Self(Box::new(Extents { rank, dims: held }))
     }
 
     /// The extents in logical order.
     pub fn as_slice(&self) -> &[usize] {
-        &self.dims[..self.rank]
+        &self.0.dims[..self.0.rank]
     }
 }
 

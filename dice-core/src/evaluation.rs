@@ -2,10 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::mem;
 use core::ops::Range;
 
-use crate::error::Error;
+use crate::error::{Error, reserve, table_len};
 use crate::request::{Request, Sum};
+use crate::statistics::Statistics;
 
 /// How many values a loss has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,7 +39,7 @@ impl Values {
         match self {
             Self::One => Some(0),
             Self::PerGroup => Some(row),
-            Self::PerClass { first } => Some(row * (classes - first) + class.checked_sub(first)?),
+            Self::PerClass { first } => Some(row * classes.checked_sub(first)? + class.checked_sub(first)?),
         }
     }
 }
@@ -56,18 +58,28 @@ pub struct Cotangent {
 
 impl Cotangent {
     /// Zeros for `rows` groups, of a loss with so many `values`.
-    pub fn new(request: &Request, rows: usize, classes: usize, values: Values) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::OutOfMemory`].
+    pub fn new(request: &Request, rows: usize, classes: usize, values: Values) -> Result<Self, Error> {
         let mut cotangent = Self::default();
-        cotangent.reset(request, rows, classes, values);
-        cotangent
+        cotangent.reset(request, rows, classes, values)?;
+        Ok(cotangent)
     }
 
     /// Makes it one of zeros, see [`new`](Self::new), reusing the buffer.
-    pub fn reset(&mut self, request: &Request, rows: usize, classes: usize, values: Values) {
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::OutOfMemory`]; the cotangent is then as it was.
+    pub fn reset(&mut self, request: &Request, rows: usize, classes: usize, values: Values) -> Result<(), Error> {
+        let of_row = table_len("cotangent", &[classes, request.columns()], size_of::<f64>())?;
+        let len = table_len("cotangent", &[rows, of_row], size_of::<f64>())?;
+        reserve("cotangent", &mut self.derivatives, len)?;
         self.derivatives.clear();
-        self.derivatives.resize(rows * classes * request.columns(), 0.0);
+        self.derivatives.resize(len, 0.0);
         self.request.copy(request);
         (self.rows, self.classes, self.values) = (rows, classes, values);
+        Ok(())
     }
 
     /// What the statistics were made for.
@@ -251,6 +263,8 @@ pub struct Evaluation {
     pub classes: Vec<ClassReport>,
     /// The derivative with respect to the sums.
     pub cotangent: Cotangent,
+    /// Whether [`reset`](Self::reset) was called since a head was last asked.
+    is_reset: bool,
     /// What a compound evaluates its terms in.
     pub(crate) room: Option<Box<Self>>,
 }
@@ -262,11 +276,49 @@ impl Evaluation {
     }
 
     /// Makes room for `rows` groups and so many `values`, all zero, reusing the buffers.
-    pub fn reset(&mut self, request: &Request, rows: usize, classes: usize, values: Values) {
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::OutOfMemory`]; the evaluation is then as it was.
+    pub fn reset(&mut self, request: &Request, rows: usize, classes: usize, values: Values) -> Result<(), Error> {
+        let reports = table_len("reports", &[rows, classes], size_of::<ClassReport>())?;
+        reserve("reports", &mut self.classes, reports)?;
+        reserve("values", &mut self.values, values.len(rows, classes))?;
+        self.cotangent.reset(request, rows, classes, values)?;
         self.values.clear();
         self.values.resize(values.len(rows, classes), 0.0);
         self.classes.clear();
-        self.classes.resize(rows * classes, ClassReport::NONE);
-        self.cotangent.reset(request, rows, classes, values);
+        self.classes.resize(reports, ClassReport::NONE);
+        self.is_reset = true;
+        Ok(())
+    }
+
+    /// Has a head fill it, see [`LossHead::evaluate_into`](crate::LossHead::evaluate_into): what was there before does not pass for
+    /// its result, and what it has written belongs to the table.
+    ///
+    /// # Errors
+    /// Those of `head`, and [`Error::Head`].
+    pub(crate) fn fill(
+        &mut self,
+        statistics: &Statistics,
+        head: impl FnOnce(&mut Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let was_reset = mem::replace(&mut self.is_reset, false);
+        if let Err(error) = head(self) {
+            self.is_reset = was_reset;
+            return Err(error);
+        }
+        let Self { values, classes, cotangent, is_reset, .. } = self;
+        let fits = cotangent.check(statistics.samples(), statistics.classes(), &[1.0]).is_ok();
+        let what = if !*is_reset {
+            "it has not reset the evaluation"
+        } else if cotangent.request != *statistics.request() || !fits {
+            "it has reset the evaluation to another table"
+        } else if values.len() != cotangent.values() || classes.len() != cotangent.rows * cotangent.classes {
+            "it has changed the number of values or reports"
+        } else {
+            return Ok(());
+        };
+        self.is_reset = false;
+        Err(Error::Head { what })
     }
 }

@@ -1,6 +1,8 @@
 //! Step 2: from sums to value and derivative.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
 
 use crate::error::Error;
 use crate::evaluation::Evaluation;
@@ -55,12 +57,22 @@ pub trait LossHead {
         request
     }
 
-    /// Computes the value and its derivative with respect to the sums, reusing the buffers of `evaluation`, whose cotangent is
-    /// [reset](Evaluation::reset) to the request of the table. The table may hold more than the head asked for.
+    /// Computes the value and its derivative with respect to the sums, in the buffers of `evaluation`, which it first
+    /// [resets](Evaluation::reset) to the request of the table. The table may hold more than the head asked for.
+    ///
+    /// This is what a head states; a caller takes [`evaluate_into`](Self::evaluate_into).
     ///
     /// # Errors
-    /// [`Error::InvalidParameter`], [`Error::Length`], [`Error::SumOverflow`], [`Error::StatisticsMismatch`].
-    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error>;
+    /// [`Error::InvalidParameter`], [`Error::Length`], [`Error::SumOverflow`], [`Error::OtherSums`], [`Error::TooLarge`].
+    fn differentiate(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error>;
+
+    /// Value, report and derivative, reusing the buffers of `evaluation`.
+    ///
+    /// # Errors
+    /// As [`differentiate`](Self::differentiate); [`Error::Head`] if that has not reset the evaluation to the table.
+    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+        evaluation.fill(statistics, |evaluation| self.differentiate(statistics, evaluation))
+    }
 
     /// As [`evaluate_into`](Self::evaluate_into), into new buffers.
     ///
@@ -73,12 +85,21 @@ pub trait LossHead {
     }
 }
 
-impl<H: LossHead + ?Sized> LossHead for Box<H> {
-    fn require(&self, request: &mut Request) {
-        (**self).require(request);
-    }
+/// Makes heads of what leads to one.
+macro_rules! pointers {
+    ($($pointer:ty),*) => {
+        $(
+            impl<H: LossHead + ?Sized> LossHead for $pointer {
+                fn require(&self, request: &mut Request) {
+                    (**self).require(request);
+                }
 
-    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
-        (**self).evaluate_into(statistics, evaluation)
-    }
+                fn differentiate(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+                    (**self).differentiate(statistics, evaluation)
+                }
+            }
+        )*
+    };
 }
+
+pointers!(&H, Box<H>, Rc<H>, Arc<H>);

@@ -4,13 +4,33 @@ use core::ops::Range;
 
 use half::{bf16, f16};
 
-use crate::dims::Dims;
 use crate::error::Error;
 use crate::view::{Layout, View};
 
 /// Makes an enum of views over the element types.
 macro_rules! any_view {
     ($(#[$attribute:meta])* $name:ident as $number:ty { $($(#[$doc:meta])* $variant:ident($element:ty) => $convert:expr,)* }) => {
+        any_view! { @enum $(#[$attribute])* $name as $number {
+            /// A byte per voxel: 0 is false, which is the number 0, and any other is true, which is 1.
+            Bool(u8) => |byte| <$number>::from(byte != 0),
+            $($(#[$doc])* $variant($element) => $convert,)*
+        } }
+
+        $(
+            impl<'a> From<View<'a, $element>> for $name<'a> {
+                fn from(view: View<'a, $element>) -> Self {
+                    Self::$variant(view)
+                }
+            }
+        )*
+
+        impl<'a> From<View<'a, bool>> for $name<'a> {
+            fn from(view: View<'a, bool>) -> Self {
+                Self::U8(view.as_u8())
+            }
+        }
+    };
+    (@enum $(#[$attribute:meta])* $name:ident as $number:ty { $($(#[$doc:meta])* $variant:ident($element:ty) => $convert:expr,)* }) => {
         $(#[$attribute])*
         #[derive(Debug, Clone, Copy)]
         #[non_exhaustive]
@@ -46,25 +66,11 @@ macro_rules! any_view {
                 })
             }
         }
-
-        $(
-            impl<'a> From<View<'a, $element>> for $name<'a> {
-                fn from(view: View<'a, $element>) -> Self {
-                    Self::$variant(view)
-                }
-            }
-        )*
-
-        impl<'a> From<View<'a, bool>> for $name<'a> {
-            fn from(view: View<'a, bool>) -> Self {
-                Self::U8(view.as_u8())
-            }
-        }
     };
 }
 
 any_view! {
-    /// A map of hard labels `[N, 1, spatial…]`. `bool` is 0 and 1.
+    /// A map of hard labels `[N, spatial…]`. `bool` is 0 and 1.
     Labels as i64 {
         /// One unsigned byte per voxel.
         U8(u8) => i64::from,
@@ -74,8 +80,12 @@ any_view! {
         U16(u16) => i64::from,
         /// Two signed bytes per voxel.
         I16(i16) => i64::from,
+        /// Four unsigned bytes per voxel.
+        U32(u32) => i64::from,
         /// Four signed bytes per voxel.
         I32(i32) => i64::from,
+        /// Eight unsigned bytes per voxel. A label above 2^63 − 1 is no class, and named as that.
+        U64(u64) => |label| i64::try_from(label).unwrap_or(i64::MAX),
         /// Eight signed bytes per voxel.
         I64(i64) => i64::from,
     }
@@ -129,9 +139,38 @@ impl<'a> From<Dense<'a>> for Target<'a> {
     }
 }
 
-impl<'a> From<View<'a, u8>> for Target<'a> {
-    fn from(labels: View<'a, u8>) -> Self {
-        Self::Labels(labels.into())
+/// A view of a type that only labels have is a label map, and one that only a dense target has is that. Of bytes, which both may
+/// be, it is a label map.
+macro_rules! targets {
+    ($($kind:ident: $($element:ty),*;)*) => {
+        $($(
+            impl<'a> From<View<'a, $element>> for Target<'a> {
+                fn from(view: View<'a, $element>) -> Self {
+                    Self::$kind(view.into())
+                }
+            }
+        )*)*
+    };
+}
+
+targets! {
+    Labels: bool, u8, i8, u16, i16, u32, i32, u64, i64;
+    Dense: f16, bf16, f32, f64;
+}
+
+/// What [`Problem::masked`] takes: a view of bytes, 0 or not, or of `bool`.
+#[derive(Debug, Clone, Copy)]
+pub struct Mask<'a>(View<'a, u8>);
+
+impl<'a> From<View<'a, u8>> for Mask<'a> {
+    fn from(view: View<'a, u8>) -> Self {
+        Self(view)
+    }
+}
+
+impl<'a> From<View<'a, bool>> for Mask<'a> {
+    fn from(view: View<'a, bool>) -> Self {
+        Self(view.as_u8())
     }
 }
 
@@ -157,9 +196,9 @@ pub struct Problem<'a> {
     /// A label, inside or outside the classes, whose voxels are left out of every sum and have gradient +0. Not for dense
     /// targets.
     pub ignore_index: Option<i64>,
-    /// `[N, 1, spatial…]`: only voxels with a number other than 0 count.
+    /// `[N, spatial…]`: only voxels with a number other than 0 count.
     pub mask: Option<View<'a, u8>>,
-    /// `[N, 1, spatial…]`: weights from 0 to [`GREATEST_WEIGHT`](Self::GREATEST_WEIGHT).
+    /// `[N, spatial…]`: weights from 0 to [`GREATEST_WEIGHT`](Self::GREATEST_WEIGHT).
     pub voxel_weights: Option<View<'a, f32>>,
     /// One weight per sample, from 0 to [`GREATEST_WEIGHT`](Self::GREATEST_WEIGHT).
     pub sample_weights: Option<&'a [f32]>,
@@ -199,6 +238,42 @@ impl<'a> Problem<'a> {
         Self { ignore_index: Some(label), ..self }
     }
 
+    /// The same, in which only the voxels count whose number in `mask` `[N, spatial…]` is not 0.
+    #[must_use]
+    pub fn masked(self, mask: impl Into<Mask<'a>>) -> Self {
+        Self { mask: Some(mask.into().0), ..self }
+    }
+
+    /// The same with a weight per voxel, `[N, spatial…]`.
+    #[must_use]
+    pub fn weighing_voxels(self, weights: View<'a, f32>) -> Self {
+        Self { voxel_weights: Some(weights), ..self }
+    }
+
+    /// The same with a weight per sample.
+    #[must_use]
+    pub fn weighing_samples(self, weights: &'a [f32]) -> Self {
+        Self { sample_weights: Some(weights), ..self }
+    }
+
+    /// The same for a part of a larger volume, see [`offset`](Self::offset).
+    #[must_use]
+    pub fn at(self, offset: usize) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// The same, where a logit without a probability is an error.
+    #[must_use]
+    pub fn refusing_non_finite(self) -> Self {
+        Self { non_finite: NonFinite::Error, ..self }
+    }
+
+    /// The same, whose labels and weights the caller [vouches for](Self::labels_checked).
+    #[must_use]
+    pub fn with_checked_labels(self) -> Self {
+        Self { labels_checked: true, ..self }
+    }
+
     /// The samples `samples` alone, for a prediction of [those](View::samples).
     ///
     /// # Errors
@@ -227,13 +302,13 @@ impl<'a> Problem<'a> {
     ///
     /// # Errors
     /// [`Error::ZeroClasses`], [`Error::ShapeMismatch`], [`Error::Length`] and [`Error::Weight`] of the sample weights,
-    /// [`Error::InvalidParameter`] of an ignored label beside a dense target or of an offset beyond
+    /// [`Error::InvalidParameter`] of an ignored label beside a dense target, [`Error::Offset`] beyond
     /// [`GREATEST_OFFSET`](Self::GREATEST_OFFSET).
     pub fn check(&self, logits: &Layout) -> Result<CheckedProblem<'a>, Error> {
         if logits.channels() == 0 {
-            return Err(Error::ZeroClasses { shape: Dims::new(logits.dims()) });
+            return Err(Error::ZeroClasses { shape: logits.written() });
         }
-        self.check_grid(logits)?;
+        self.check_grid(logits, "the logits'")?;
         let one_channel = logits.channels() == 1;
         Ok(CheckedProblem { problem: *self, allowed: logits.channels().max(2), first: i64::from(one_channel) })
     }
@@ -244,7 +319,7 @@ impl<'a> Problem<'a> {
     /// As [`check`](Self::check), [`Error::DenseTarget`], and [`Error::InvalidParameter`] of more than 2^31 − 1 classes.
     pub fn check_map(&self, prediction: &Layout, classes: usize) -> Result<CheckedProblem<'a>, Error> {
         if classes == 0 {
-            return Err(Error::ZeroClasses { shape: Dims::new(prediction.dims()) });
+            return Err(Error::ZeroClasses { shape: prediction.written() });
         }
         // A class is an i32 to the passes.
         if i32::try_from(classes).is_err() {
@@ -254,19 +329,20 @@ impl<'a> Problem<'a> {
         if let Target::Dense(_) = self.target {
             return Err(Error::DenseTarget);
         }
-        if prediction.channels() != 1 {
-            let (expected, found) = (Dims::new(self.target.layout().dims()), Dims::new(prediction.dims()));
-            return Err(Error::ShapeMismatch { what: "predicted label map", expected, found });
+        let target = self.target.layout();
+        if prediction.channels() != 1 || !prediction.same_grid(target) {
+            let (expected, found) = (target.written(), prediction.written());
+            return Err(Error::ShapeMismatch { what: "predicted label map", whose: "the target's", expected, found });
         }
-        self.check_grid(prediction)?;
+        self.check_grid(prediction, "the label maps'")?;
         Ok(CheckedProblem { problem: *self, allowed: classes, first: 0 })
     }
 
-    /// Checks everything against the samples and voxels of a prediction.
-    fn check_grid(&self, logits: &Layout) -> Result<(), Error> {
+    /// Checks everything against the samples and voxels of a prediction, the logits' or the label maps'.
+    fn check_grid(&self, logits: &Layout, whose: &'static str) -> Result<(), Error> {
         let mismatch = |what, found: &Layout| {
-            let (expected, found) = (Dims::new(logits.dims()), Dims::new(found.dims()));
-            Err(Error::ShapeMismatch { what, expected, found })
+            let (expected, found) = (logits.written(), found.written());
+            Err(Error::ShapeMismatch { what, whose, expected, found })
         };
         let is_map = |map: &Layout| map.channels() == 1 && map.same_grid(logits);
         match self.target {
@@ -298,8 +374,7 @@ impl<'a> Problem<'a> {
             }
         }
         if self.offset > Self::GREATEST_OFFSET {
-            let (name, value, requirement) = ("offset", self.offset as f64, "at most a quarter of the address space");
-            return Err(Error::InvalidParameter { name, value, requirement });
+            return Err(Error::Offset { offset: self.offset, greatest: Self::GREATEST_OFFSET });
         }
         Ok(())
     }

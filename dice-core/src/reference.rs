@@ -10,7 +10,6 @@ use core::ops::Range;
 use crate::accumulator;
 use crate::activation::Activation;
 use crate::confusion::Confusion;
-use crate::dims::Dims;
 use crate::error::Error;
 use crate::evaluation::Cotangent;
 use crate::head::LossHead;
@@ -216,7 +215,7 @@ pub fn statistics_range<T: Copy + Into<f64>>(
     let (samples, classes) = (layout.samples(), layout.channels());
     let targets: Vec<_> =
         (0..samples).map(|sample| voxels(problem, layout, sample, range.clone())).collect::<Result<_, _>>()?;
-    let mut statistics = Statistics::new(samples, classes, request);
+    let mut statistics = Statistics::new(samples, classes, request)?;
     let (mut bad_target, mut bad_logit) = (First::default(), First::default());
     let columns = request.columns();
     for (sample, target) in targets.iter().enumerate() {
@@ -302,8 +301,8 @@ pub fn pullback<T: Copy + Into<f64>>(
     let layout = *logits.layout();
     let out = *gradient.layout();
     if out.dims() != layout.dims() {
-        let (expected, found) = (Dims::new(layout.dims()), Dims::new(out.dims()));
-        return Err(Error::ShapeMismatch { what: "gradient", expected, found });
+        let (expected, found) = (layout.written(), out.written());
+        return Err(Error::ShapeMismatch { what: "gradient", whose: "the logits'", expected, found });
     }
     cotangent.check(layout.samples(), layout.channels(), upstream)?;
     cotangent.request().check(layout.channels(), matches!(problem.target, Target::Labels(_)))?;
@@ -461,7 +460,7 @@ pub fn confusion<T: Copy + Into<f64>>(logits: &View<'_, T>, problem: &Problem<'_
     let layout = logits.layout();
     let checked = problem.check(layout)?;
     let Target::Labels(labels) = problem.target else { return Err(Error::DenseTarget) };
-    let mut confusion = Confusion::new(layout.samples(), checked.allowed);
+    let mut confusion = Confusion::new(layout.samples(), checked.allowed)?;
     for sample in 0..layout.samples() {
         for Voxel { index: voxel, .. } in voxels(problem, layout, sample, 0..layout.voxels())? {
             let z = read(logits, sample, voxel);

@@ -239,7 +239,7 @@ impl Request {
     /// The part that holds what `needs` asks for.
     ///
     /// # Errors
-    /// [`Error::StatisticsMismatch`] if none does.
+    /// [`Error::OtherSums`] if none does.
     pub fn find(&self, needs: &Needs<'_>) -> Result<usize, Error> {
         let sums = needs.sums.without(Sums::OF_TARGET);
         let holds = |part: &Part| {
@@ -250,11 +250,7 @@ impl Request {
         };
         let found =
             self.parts.iter().position(holds).filter(|_| self.of_target.contains_all(needs.sums.and(Sums::OF_TARGET)));
-        found.ok_or(Error::StatisticsMismatch {
-            what: "parts with the sums, activation, exponents and costs of the loss",
-            expected: 1,
-            found: 0,
-        })
+        found.ok_or(Error::OtherSums { what: "the table" })
     }
 
     /// The sums of the target alone.
@@ -298,10 +294,14 @@ impl Request {
     /// Checks that the request can be met for a prediction of `classes` classes, with `labels` as target or a dense one.
     ///
     /// # Errors
-    /// [`Error::Length`] and [`Error::InvalidParameter`] of exponents and costs, [`Error::UnsupportedSum`].
+    /// [`Error::OneChannelSoftmax`]; [`Error::Length`] and [`Error::InvalidParameter`] of exponents and costs;
+    /// [`Error::UnsupportedSum`].
     pub fn check(&self, classes: usize, labels: bool) -> Result<(), Error> {
         for part in 0..self.parts() {
             let Needs { activation, sums, exponents, costs } = self.part(part);
+            if classes == 1 && activation == Activation::Softmax {
+                return Err(Error::OneChannelSoftmax);
+            }
             if exponents.len() > 1 && exponents.len() != classes {
                 return Err(Error::Length { what: "exponents", expected: classes, found: exponents.len() });
             }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::accumulator::{self, WORDS, Words};
-use crate::error::Error;
+use crate::error::{Error, reserve, table_len};
 use crate::request::{Request, Sum};
 
 /// What a head reads at once: one sample, or all of them.
@@ -31,18 +31,29 @@ pub struct Statistics {
 
 impl Statistics {
     /// A table of zeros.
-    pub fn new(samples: usize, classes: usize, request: &Request) -> Self {
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::OutOfMemory`].
+    pub fn new(samples: usize, classes: usize, request: &Request) -> Result<Self, Error> {
         let mut table = Self::default();
-        table.reset(samples, classes, request);
-        table
+        table.reset(samples, classes, request)?;
+        Ok(table)
     }
 
     /// Makes it a table of zeros, reusing the buffer.
-    pub fn reset(&mut self, samples: usize, classes: usize, request: &Request) {
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::OutOfMemory`]; the table is then as it was.
+    pub fn reset(&mut self, samples: usize, classes: usize, request: &Request) -> Result<(), Error> {
+        let what = "statistics";
+        let of_classes = table_len(what, &[classes, request.columns()], size_of::<Words>())?;
+        let len = table_len(what, &[samples, of_classes + Self::OF_NO_CLASS], size_of::<Words>())?;
+        reserve(what, &mut self.words, len)?;
         self.words.clear();
-        self.words.resize(samples * Self::accumulators_per_sample(classes, request), [0; WORDS]);
+        self.words.resize(len, [0; WORDS]);
         self.request.copy(request);
         (self.samples, self.classes) = (samples, classes);
+        Ok(())
     }
 
     /// The accumulators of a sample that are not of a class: the valid weight and the number of voxels.
@@ -71,13 +82,13 @@ impl Statistics {
     /// A sum of a part of the request over the voxels of a group, rounded once to f64.
     ///
     /// # Errors
-    /// [`Error::SumOverflow`]; [`Error::StatisticsMismatch`] if the table does not hold this sum.
+    /// [`Error::SumOverflow`]; [`Error::OtherSums`] if the table does not hold this sum.
     pub fn sum(&self, group: Group, class: usize, part: usize, sum: Sum) -> Result<f64, Error> {
         let column = self
             .request
             .column(part, sum)
             .filter(|_| class < self.classes)
-            .ok_or(Error::StatisticsMismatch { what: "columns of this sum", expected: 1, found: 0 })?;
+            .ok_or(Error::OtherSums { what: "the table" })?;
         self.accumulated(group, Self::OF_NO_CLASS + class * self.request.columns() + column)
     }
 
@@ -123,8 +134,8 @@ impl Statistics {
     /// Adds the sums of another part of the same problem.
     ///
     /// # Errors
-    /// [`Error::StatisticsMismatch`] if the tables are of different samples, classes or requests; this one is then
-    /// unchanged.
+    /// [`Error::StatisticsMismatch`] if the tables are of different samples or classes, [`Error::OtherSums`] if of different
+    /// requests; this one is then unchanged.
     pub fn merge(&mut self, other: &Self) -> Result<(), Error> {
         if self.samples != other.samples {
             let (expected, found) = (self.samples, other.samples);
@@ -136,18 +147,19 @@ impl Statistics {
     /// Adds the sums of some samples of the same batch, from its sample `first` on.
     ///
     /// # Errors
-    /// [`Error::SampleRange`]; [`Error::StatisticsMismatch`] if the tables are of different classes or requests.
+    /// [`Error::SampleRange`]; [`Error::StatisticsMismatch`] if the tables are of different classes, [`Error::OtherSums`] if of
+    /// different requests.
     pub fn merge_samples(&mut self, first: usize, other: &Self) -> Result<(), Error> {
         let end = first.saturating_add(other.samples);
         if end > self.samples {
             return Err(Error::SampleRange { start: first, end, samples: self.samples });
         }
-        let mismatch = |what, expected, found| Err(Error::StatisticsMismatch { what, expected, found });
         if self.classes != other.classes {
-            return mismatch("classes", self.classes, other.classes);
+            let (expected, found) = (self.classes, other.classes);
+            return Err(Error::StatisticsMismatch { what: "classes", expected, found });
         }
         if self.request != other.request {
-            return mismatch("sums", self.request.columns(), other.request.columns());
+            return Err(Error::OtherSums { what: "the other table" });
         }
         let stride = Self::accumulators_per_sample(self.classes, &self.request);
         for (into, from) in self.words[first * stride..].iter_mut().zip(&other.words) {
@@ -160,13 +172,14 @@ impl Statistics {
     /// a loss pools the batch.
     #[must_use]
     pub fn pooled(&self) -> Self {
-        let mut pooled = Self::new(1, self.classes, &self.request);
-        for sample in self.words.chunks_exact(pooled.words.len()) {
-            for (into, from) in pooled.words.iter_mut().zip(sample) {
+        let stride = Self::accumulators_per_sample(self.classes, &self.request);
+        let mut words = alloc::vec![[0; WORDS]; stride];
+        for sample in self.words.chunks_exact(stride) {
+            for (into, from) in words.iter_mut().zip(sample) {
                 accumulator::merge(into, from);
             }
         }
-        pooled
+        Self { samples: 1, classes: self.classes, request: self.request.clone(), words }
     }
 
     /// The words of the table, to store or to send.
@@ -193,7 +206,7 @@ mod tests {
 
     #[test]
     fn pooling_adds_the_samples() {
-        let mut table = Statistics::new(3, 2, &Request::overlap(Activation::Softmax));
+        let mut table = Statistics::new(3, 2, &Request::overlap(Activation::Softmax)).unwrap();
         for sample in 0..3 {
             for (place, words) in table.sample_mut(sample).iter_mut().enumerate() {
                 accumulator::add(words, (sample * 10 + place) as f64);
@@ -214,10 +227,24 @@ mod tests {
     #[test]
     fn tables_that_do_not_belong_together_are_not_merged() {
         let request = &Request::overlap(Activation::Softmax);
-        let mut table = Statistics::new(1, 2, request);
-        let error = table.merge(&Statistics::new(2, 2, request)).unwrap_err();
+        let table = |samples, classes, request| Statistics::new(samples, classes, request).unwrap();
+        let mut into = table(1, 2, request);
+        let error = into.merge(&table(2, 2, request)).unwrap_err();
         assert_eq!(error, Error::StatisticsMismatch { what: "samples", expected: 1, found: 2 });
-        assert!(table.merge(&Statistics::new(1, 3, request)).is_err());
-        assert!(table.merge(&Statistics::new(1, 2, &Request::overlap(Activation::None))).is_err());
+        let error = into.merge(&table(1, 3, request)).unwrap_err();
+        assert_eq!(error, Error::StatisticsMismatch { what: "classes", expected: 2, found: 3 });
+        let error = into.merge(&table(1, 2, &Request::overlap(Activation::None))).unwrap_err();
+        assert_eq!(error, Error::OtherSums { what: "the other table" });
+    }
+
+    #[test]
+    fn tables_that_no_memory_can_hold_are_refused() {
+        let request = &Request::overlap(Activation::Softmax);
+        let mut table = Statistics::new(1, 2, request).unwrap();
+        for (samples, classes) in [(1, usize::MAX), (usize::MAX, 1), (1 << 30, 1 << 30), (0, usize::MAX / 2)] {
+            let error = table.reset(samples, classes, request).unwrap_err();
+            assert!(matches!(error, Error::TooLarge { what: "statistics", .. }), "{error}");
+            assert_eq!((table.samples(), table.classes()), (1, 2));
+        }
     }
 }

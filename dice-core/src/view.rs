@@ -4,6 +4,8 @@
 //! and channels-last are the same shape with other strides. Every bound is checked once, when the view is made;
 //! afterwards an index inside the shape is inside the slice.
 
+use core::any::type_name;
+use core::fmt;
 use core::ops::Range;
 
 use crate::dims::{Dims, MAX_AXES};
@@ -17,6 +19,8 @@ pub struct Layout {
     strides: [isize; MAX_AXES],
     /// Element of the slice that holds index (0, 0, …).
     start: usize,
+    /// Whether the caller knows the tensor as `[N, spatial…]`, without the axis of its one channel.
+    is_map: bool,
 }
 
 /// The spatial axes of a [`Layout`] with neighbours folded into one axis wherever their strides allow it.
@@ -67,8 +71,7 @@ impl Layout {
     /// slice of `len` elements.
     ///
     /// # Errors
-    /// [`Error::Rank`], [`Error::Length`] (strides and shape differ in length), [`Error::TooLarge`],
-    /// [`Error::OutOfSlice`]; `what` names the tensor in them.
+    /// [`Error::Rank`], [`Error::Strides`], [`Error::TooLarge`], [`Error::OutOfSlice`]; `what` names the tensor in them.
     pub fn new(
         what: &'static str,
         shape: &[usize],
@@ -81,29 +84,79 @@ impl Layout {
             return Err(Error::Rank { what, least: 2, most: MAX_AXES, found: rank });
         }
         if strides.len() != rank {
-            return Err(Error::Length { what, expected: rank, found: strides.len() });
+            return Err(Error::Strides { what, axes: rank, found: strides.len() });
         }
-        let mut layout = Self { rank, dims: [1; MAX_AXES], strides: [0; MAX_AXES], start };
+        let mut layout = Self { rank, dims: [1; MAX_AXES], strides: [0; MAX_AXES], start, is_map: false };
         layout.dims[..rank].copy_from_slice(shape);
         layout.strides[..rank].copy_from_slice(strides);
-        let too_large = Error::TooLarge { what, shape: Dims::new(shape) };
-        let elements = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
-        // A zero extent must not hide an overflow of the others from code that multiplies them in another order.
-        let nonzero = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim.max(1)));
-        if nonzero.is_none_or(|product| product > isize::MAX as usize) {
-            return Err(too_large);
-        }
-        if elements != Some(0) {
-            let (mut lowest, mut highest) = (start as i128, start as i128);
-            for (&dim, &stride) in shape.iter().zip(strides) {
-                let reach = (dim as i128 - 1) * stride as i128;
-                if reach < 0 { lowest += reach } else { highest += reach }
-            }
-            if lowest < 0 || highest >= len as i128 {
-                return Err(Error::OutOfSlice { what, shape: Dims::new(shape), lowest, highest, len });
-            }
-        }
+        layout.check(what, len)?;
         Ok(layout)
+    }
+
+    /// Refuses a layout that no memory, or no slice of `len` elements, can have.
+    fn check(&self, what: &'static str, len: usize) -> Result<(), Error> {
+        // A zero extent must not hide an overflow of the others from code that multiplies them in another order.
+        let nonzero = self.dims().iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim.max(1)));
+        if nonzero.is_none_or(|product| product > isize::MAX as usize) {
+            return Err(Error::TooLarge { what, shape: self.written() });
+        }
+        self.check_within(what, len)
+    }
+
+    /// A layout of a map `shape = [N, spatial…]` with a number per voxel, as [`new`](Self::new): it has one channel.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn map(
+        what: &'static str,
+        shape: &[usize],
+        strides: &[isize],
+        start: usize,
+        len: usize,
+    ) -> Result<Self, Error> {
+        let rank = shape.len();
+        if !(1..MAX_AXES).contains(&rank) {
+            return Err(Error::Rank { what, least: 1, most: MAX_AXES - 1, found: rank });
+        }
+        if strides.len() != rank {
+            return Err(Error::Strides { what, axes: rank, found: strides.len() });
+        }
+        let mut layout = Self { rank: rank + 1, dims: [1; MAX_AXES], strides: [0; MAX_AXES], start, is_map: true };
+        (layout.dims[0], layout.strides[0]) = (shape[0], strides[0]);
+        layout.dims[2..=rank].copy_from_slice(&shape[1..]);
+        layout.strides[2..=rank].copy_from_slice(&strides[1..]);
+        layout.check(what, len)?;
+        Ok(layout)
+    }
+
+    /// Refuses a slice of `len` elements if the tensor reaches outside.
+    fn check_within(&self, what: &'static str, len: usize) -> Result<(), Error> {
+        if self.dims().contains(&0) {
+            return Ok(());
+        }
+        let (mut lowest, mut highest) = (self.start as i128, self.start as i128);
+        for (&dim, &stride) in self.dims().iter().zip(self.strides()) {
+            let reach = (dim as i128 - 1) * stride as i128;
+            if reach < 0 { lowest += reach } else { highest += reach }
+        }
+        if lowest < 0 || highest >= len as i128 {
+            let lowest = isize::try_from(lowest).unwrap_or(isize::MIN);
+            let highest = isize::try_from(highest).unwrap_or(isize::MAX);
+            return Err(Error::OutOfSlice { what, shape: self.written(), lowest, highest, len });
+        }
+        Ok(())
+    }
+
+    /// The extents as the caller knows them: a map has no channels.
+    pub fn written(&self) -> Dims {
+        if self.is_map {
+            let mut dims = [0; MAX_AXES];
+            let axes = self.rank - 1;
+            dims[..axes].copy_from_slice(&self.dims[1..self.rank]);
+            dims[0] = self.dims[0];
+            return Dims::new(&dims[..axes]);
+        }
+        Dims::new(self.dims())
     }
 
     /// Strides of a compact tensor of `shape` whose axes vary fastest in the reverse of `order`.
@@ -220,20 +273,15 @@ impl Layout {
     }
 }
 
-/// The shape `[N, 1, spatial…]` of a label map `[N, spatial…]`.
-fn label_map_shape(what: &'static str, shape: &[usize]) -> Result<([usize; MAX_AXES], usize), Error> {
-    let rank = shape.len();
-    if !(1..MAX_AXES).contains(&rank) {
-        return Err(Error::Rank { what, least: 1, most: MAX_AXES - 1, found: rank });
-    }
-    let mut dims = [1; MAX_AXES];
-    dims[0] = shape[0];
-    dims[2..=rank].copy_from_slice(&shape[1..]);
-    Ok((dims, rank + 1))
+/// Refuses a slice that is not as long as a compact tensor of `shape`.
+fn check_exact(what: &'static str, shape: &[usize], found: usize) -> Result<(), Error> {
+    let expected = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
+    let expected = expected.ok_or_else(|| Error::TooLarge { what, shape: Dims::new(shape) })?;
+    if found == expected { Ok(()) } else { Err(Error::Length { what, expected, found }) }
 }
 
 /// A borrowed, read-only, strided tensor in the logical order `[N, C, spatial…]`.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct View<'a, T> {
     data: &'a [T],
     layout: Layout,
@@ -243,37 +291,66 @@ impl<'a, T> View<'a, T> {
     /// A compact tensor `[N, C, spatial…]` stored in that order (NCDHW).
     ///
     /// # Errors
-    /// [`Error::Rank`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    /// [`Error::Rank`], [`Error::TooLarge`]; [`Error::Length`] of a slice that is not as long as the tensor.
     pub fn channels_first(data: &'a [T], shape: &[usize]) -> Result<Self, Error> {
-        let strides = Layout::compact_strides(&shape[..shape.len().min(MAX_AXES)], 0..shape.len().min(MAX_AXES));
-        Self::strided(data, shape, &strides[..shape.len().min(MAX_AXES)], 0)
+        Self::compact(data, shape, channels_first_strides(shape))
     }
 
     /// A compact tensor of logical shape `[N, C, spatial…]` stored as `[N, spatial…, C]` (NDHWC).
     ///
     /// # Errors
-    /// [`Error::Rank`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    /// As [`channels_first`](Self::channels_first).
     pub fn channels_last(data: &'a [T], shape: &[usize]) -> Result<Self, Error> {
-        let strides = channels_last_strides(shape);
-        Self::strided(data, shape, &strides[..shape.len().min(MAX_AXES)], 0)
+        Self::compact(data, shape, channels_last_strides(shape))
     }
 
-    /// A compact label map `[N, spatial…]`, seen as `[N, 1, spatial…]`.
+    fn compact(data: &'a [T], shape: &[usize], strides: [isize; MAX_AXES]) -> Result<Self, Error> {
+        let view = Self::strided(data, shape, &strides[..shape.len().min(MAX_AXES)], 0);
+        // A slice that is too short has the wrong length, whatever it is that the view would reach.
+        if let Ok(_) | Err(Error::OutOfSlice { .. }) = view {
+            check_exact("view", shape, data.len())?;
+        }
+        view
+    }
+
+    /// A compact map `[N, spatial…]` with a number per voxel: labels, a mask or weights. It is seen as `[N, 1, spatial…]`.
     ///
     /// # Errors
-    /// [`Error::Rank`], [`Error::TooLarge`], [`Error::OutOfSlice`].
-    pub fn label_map(data: &'a [T], shape: &[usize]) -> Result<Self, Error> {
-        let (dims, rank) = label_map_shape("label map", shape)?;
-        Self::channels_first(data, &dims[..rank])
+    /// As [`channels_first`](Self::channels_first).
+    pub fn map(data: &'a [T], shape: &[usize]) -> Result<Self, Error> {
+        let strides = channels_first_strides(shape);
+        let view = Self::strided_map(data, shape, &strides[..shape.len().min(MAX_AXES)], 0);
+        if let Ok(_) | Err(Error::OutOfSlice { .. }) = view {
+            check_exact("map", shape, data.len())?;
+        }
+        view
+    }
+
+    /// A map `[N, spatial…]` of any strides, as [`strided`](Self::strided).
+    ///
+    /// # Errors
+    /// As [`strided`](Self::strided).
+    pub fn strided_map(data: &'a [T], shape: &[usize], strides: &[isize], start: usize) -> Result<Self, Error> {
+        let layout = Layout::map("map", shape, strides, start, data.len())?;
+        Ok(Self { data, layout })
     }
 
     /// Any strides, in elements; negative and zero (broadcast) ones included. `start` is the element of `data` that
     /// holds index (0, 0, …).
     ///
     /// # Errors
-    /// [`Error::Rank`], [`Error::Length`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    /// [`Error::Rank`], [`Error::Strides`], [`Error::TooLarge`], [`Error::OutOfSlice`].
     pub fn strided(data: &'a [T], shape: &[usize], strides: &[isize], start: usize) -> Result<Self, Error> {
         let layout = Layout::new("view", shape, strides, start, data.len())?;
+        Ok(Self { data, layout })
+    }
+
+    /// A tensor whose layout is known; `what` names it in an error.
+    ///
+    /// # Errors
+    /// [`Error::OutOfSlice`].
+    pub fn with_layout(what: &'static str, data: &'a [T], layout: Layout) -> Result<Self, Error> {
+        layout.check_within(what, data.len())?;
         Ok(Self { data, layout })
     }
 
@@ -305,7 +382,6 @@ impl<'a> View<'a, bool> {
 
 /// A borrowed, writable, strided tensor in the logical order `[N, C, spatial…]`, in which no two indices share an
 /// element.
-#[derive(Debug)]
 pub struct ViewMut<'a, T> {
     data: &'a mut [T],
     layout: Layout,
@@ -315,20 +391,22 @@ impl<'a, T> ViewMut<'a, T> {
     /// A compact tensor `[N, C, spatial…]` stored in that order (NCDHW).
     ///
     /// # Errors
-    /// [`Error::Rank`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    /// As [`View::channels_first`].
     pub fn channels_first(data: &'a mut [T], shape: &[usize]) -> Result<Self, Error> {
-        let rank = shape.len().min(MAX_AXES);
-        let strides = Layout::compact_strides(&shape[..rank], 0..rank);
-        Self::strided(data, shape, &strides[..rank], 0)
+        Self::compact(data, shape, channels_first_strides(shape))
     }
 
     /// A compact tensor of logical shape `[N, C, spatial…]` stored as `[N, spatial…, C]` (NDHWC).
     ///
     /// # Errors
-    /// [`Error::Rank`], [`Error::TooLarge`], [`Error::OutOfSlice`].
+    /// As [`View::channels_first`].
     pub fn channels_last(data: &'a mut [T], shape: &[usize]) -> Result<Self, Error> {
-        let strides = channels_last_strides(shape);
-        Self::strided(data, shape, &strides[..shape.len().min(MAX_AXES)], 0)
+        Self::compact(data, shape, channels_last_strides(shape))
+    }
+
+    fn compact(data: &'a mut [T], shape: &[usize], strides: [isize; MAX_AXES]) -> Result<Self, Error> {
+        let layout = *View::compact(data, shape, strides)?.layout();
+        Ok(Self { data, layout })
     }
 
     /// Any strides under which no two indices share an element.
@@ -337,7 +415,16 @@ impl<'a, T> ViewMut<'a, T> {
     /// As [`View::strided`], and [`Error::SelfOverlap`].
     pub fn strided(data: &'a mut [T], shape: &[usize], strides: &[isize], start: usize) -> Result<Self, Error> {
         let layout = Layout::new("output view", shape, strides, start, data.len())?;
-        layout.check_disjoint("output view")?;
+        Self::with_layout("output view", data, layout)
+    }
+
+    /// A tensor whose layout is known; `what` names it in an error.
+    ///
+    /// # Errors
+    /// [`Error::OutOfSlice`], [`Error::SelfOverlap`].
+    pub fn with_layout(what: &'static str, data: &'a mut [T], layout: Layout) -> Result<Self, Error> {
+        layout.check_within(what, data.len())?;
+        layout.check_disjoint(what)?;
         Ok(Self { data, layout })
     }
 
@@ -376,6 +463,31 @@ impl<'a, T> ViewMut<'a, T> {
     }
 }
 
+/// What a view is, but not what it holds.
+fn describe<T>(name: &str, layout: &Layout, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut description = f.debug_struct(name);
+    description.field("type", &format_args!("{}", type_name::<T>())).field("shape", &layout.dims());
+    description.field("strides", &layout.strides()).field("start", &layout.start).finish()
+}
+
+impl<T> fmt::Debug for View<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe::<T>("View", &self.layout, f)
+    }
+}
+
+impl<T> fmt::Debug for ViewMut<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        describe::<T>("ViewMut", &self.layout, f)
+    }
+}
+
+/// Strides of a compact tensor stored in the order of its axes.
+fn channels_first_strides(shape: &[usize]) -> [isize; MAX_AXES] {
+    let rank = shape.len().min(MAX_AXES);
+    Layout::compact_strides(&shape[..rank], 0..rank)
+}
+
 /// Strides of `[N, C, spatial…]` stored as `[N, spatial…, C]`.
 fn channels_last_strides(shape: &[usize]) -> [isize; MAX_AXES] {
     let rank = shape.len().min(MAX_AXES);
@@ -385,8 +497,11 @@ fn channels_last_strides(shape: &[usize]) -> [isize; MAX_AXES] {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use alloc::format;
+    use alloc::string::ToString;
     use alloc::vec::Vec;
+
+    use super::*;
 
     #[test]
     fn compact_layouts_have_the_usual_strides() {
@@ -395,14 +510,14 @@ mod tests {
         assert_eq!(first.layout().strides(), [60, 20, 5, 1]);
         let last = View::channels_last(&data, &[2, 3, 4, 5]).unwrap();
         assert_eq!(last.layout().strides(), [60, 1, 15, 3]);
-        let labels = View::label_map(&data[..40], &[2, 4, 5]).unwrap();
+        let labels = View::map(&data[..40], &[2, 4, 5]).unwrap();
         assert_eq!(labels.layout().dims(), [2, 1, 4, 5]);
     }
 
     #[test]
     fn views_that_leave_their_slice_are_refused() {
         let data = [0_u8; 119];
-        let error = View::channels_first(&data, &[2, 3, 4, 5]).unwrap_err();
+        let error = View::strided(&data, &[2, 3, 4, 5], &[60, 20, 5, 1], 0).unwrap_err();
         assert!(matches!(error, Error::OutOfSlice { highest: 119, len: 119, .. }), "{error}");
         let error = View::strided(&data, &[1, 2, 3], &[0, -1, 1], 0).unwrap_err();
         assert!(matches!(error, Error::OutOfSlice { lowest: -1, .. }), "{error}");
@@ -410,6 +525,45 @@ mod tests {
         let error = View::strided(&data, &[1, usize::MAX, 2, 0], &[0; 4], 0).unwrap_err();
         assert!(matches!(error, Error::TooLarge { .. }), "{error}");
         assert!(View::strided(&data, &[1, 3, 0], &[1 << 40, 1 << 40, 1], 500).is_ok(), "no element, no bound");
+    }
+
+    #[test]
+    fn compact_tensors_are_as_long_as_their_slice() {
+        let mut data = [0_u8; 121];
+        for len in [119, 121] {
+            let refused = |what| Error::Length { what, expected: 120, found: len };
+            let shape = [2, 3, 4, 5];
+            assert_eq!(View::channels_first(&data[..len], &shape).unwrap_err(), refused("view"));
+            assert_eq!(View::channels_last(&data[..len], &shape).unwrap_err(), refused("view"));
+            assert_eq!(View::map(&data[..len], &shape).unwrap_err(), refused("map"));
+            assert_eq!(ViewMut::channels_first(&mut data[..len], &shape).unwrap_err(), refused("view"));
+            assert_eq!(ViewMut::channels_last(&mut data[..len], &shape).unwrap_err(), refused("view"));
+        }
+        let error = View::channels_first(&data, &[1, usize::MAX, 2]).unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_map_is_named_as_it_was_given() {
+        let data = [0_u8; 60];
+        let map = View::strided_map(&data, &[2, 5, 6], &[30, -6, 1], 24).unwrap();
+        assert_eq!((map.layout().dims(), map.layout().strides()), (&[2, 1, 5, 6][..], &[30, 0, -6, 1][..]));
+        assert_eq!(map.layout().written(), Dims::new(&[2, 5, 6]));
+        assert_eq!(View::map(&data[..2], &[2]).unwrap().layout().written(), Dims::new(&[2]));
+        let error = View::strided_map(&data, &[2, 5, 6], &[30, 6, 1], 1).unwrap_err();
+        assert_eq!(error.to_string(), "map: a view of shape [2, 5, 6] reaches elements 1..=60 of a slice of 60");
+        let error = View::strided_map(&data, &[2, 5, 6], &[6, 1], 0).unwrap_err();
+        assert_eq!(error.to_string(), "map: 2 strides for 3 axes");
+        assert_eq!(View::map(&data, &[]).unwrap_err().to_string(), "map: 0 axes; from 1 to 7 are supported");
+    }
+
+    #[test]
+    fn a_view_says_what_it_is_and_not_what_it_holds() {
+        let mut data = [7_u8; 1000];
+        let text = "{ type: u8, shape: [1, 1, 1000], strides: [1000, 1000, 1], start: 0 }";
+        assert_eq!(format!("{:?}", View::channels_first(&data, &[1, 1, 1000]).unwrap()), format!("View {text}"));
+        let view = ViewMut::channels_first(&mut data, &[1, 1, 1000]).unwrap();
+        assert_eq!(format!("{view:?}"), format!("ViewMut {text}"));
     }
 
     #[test]

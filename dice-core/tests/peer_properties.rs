@@ -237,12 +237,12 @@ fn shards_of_a_batch_merge_to_the_whole() {
         let view = View::channels_first(&scene.logits, &scene.shape).unwrap();
         let whole = reference::statistics(&view, &scene.problem(), &loss.request()).unwrap();
         for shards in [vec![4], vec![2, 2], vec![1, 3], vec![1, 1, 1, 1]] {
-            let mut merged = Statistics::new(4, classes, &loss.request());
+            let mut merged = Statistics::new(4, classes, &loss.request()).unwrap();
             let mut first = 0;
             for samples in shards {
                 let logits = &scene.logits[first * classes * 9..][..samples * classes * 9];
                 let view = View::channels_first(logits, &[samples, classes, 9]).unwrap();
-                let map = View::label_map(&labels[first * 9..][..samples * 9], &[samples, 9]).unwrap();
+                let map = View::map(&labels[first * 9..][..samples * 9], &[samples, 9]).unwrap();
                 let part = reference::statistics(&view, &Problem::new(map), &loss.request()).unwrap();
                 merged.merge_samples(first, &part).unwrap();
                 first += samples;

@@ -52,10 +52,10 @@ impl Example {
 
     /// Every way to say which voxels count, and m of each voxel.
     fn problems(&self) -> Vec<(&'static str, Problem<'_>, Vec<f64>)> {
-        let labels = View::label_map(&self.labels, &MAP).unwrap();
+        let labels = View::map(&self.labels, &MAP).unwrap();
         let soft = Dense::from(View::channels_first(&self.soft, &SHAPE).unwrap());
-        let mask = Some(View::label_map(&self.mask, &MAP).unwrap());
-        let voxel_weights = Some(View::label_map(&self.weights, &MAP).unwrap());
+        let mask = Some(View::map(&self.mask, &MAP).unwrap());
+        let voxel_weights = Some(View::map(&self.weights, &MAP).unwrap());
         let sample_weights = Some(&self.sample_weights[..]);
         let m = |f: &dyn Fn(usize) -> f64| (0..SAMPLES * VOXELS).map(f).collect::<Vec<f64>>();
         let masked = |at: usize| if self.mask[at] == 0 { 0.0 } else { 1.0 };
@@ -211,16 +211,16 @@ fn one_target_in_many_forms() {
         reference::value_and_grad(&example.view(), &problem, &GeneralizedDice::default(), &mut view).unwrap();
         (reference::statistics(&example.view(), &problem, request).unwrap(), gradient)
     };
-    let expected = run(Problem::new(View::label_map(&example.labels, &MAP).unwrap()));
+    let expected = run(Problem::new(View::map(&example.labels, &MAP).unwrap()));
     macro_rules! labels {
         ($($kind:ty),*) => {$(
             let labels: Vec<$kind> = example.labels.iter().map(|&label| label.into()).collect();
-            assert_eq!(run(Problem::new(Labels::from(View::label_map(&labels, &MAP).unwrap()))), expected);
+            assert_eq!(run(Problem::new(Labels::from(View::map(&labels, &MAP).unwrap()))), expected);
         )*};
     }
     labels!(u16, i16, i32, i64);
     let labels: Vec<i8> = example.labels.iter().map(|&label| label as i8).collect();
-    assert_eq!(run(Problem::new(Labels::from(View::label_map(&labels, &MAP).unwrap()))), expected);
+    assert_eq!(run(Problem::new(Labels::from(View::map(&labels, &MAP).unwrap()))), expected);
 
     // [N, V, C]: the innermost axis is that of the classes.
     let hits: Vec<bool> =
@@ -277,7 +277,7 @@ fn samples_are_parts_of_a_batch() {
         let mut view = ViewMut::channels_first(&mut expected, &SHAPE).unwrap();
         reference::pullback(&example.view(), &problem, &cotangent, &upstream, &mut view).unwrap();
 
-        let mut merged = Statistics::new(SAMPLES, CLASSES, request);
+        let mut merged = Statistics::new(SAMPLES, CLASSES, request).unwrap();
         let mut found = [f64::NAN; SAMPLES * CLASSES * VOXELS];
         for sample in [1, 0] {
             let range = sample..sample + 1;
@@ -299,15 +299,15 @@ fn samples_are_parts_of_a_batch() {
 fn tables_of_samples_go_where_they_belong() {
     let request = &Request::overlap(Activation::Softmax);
     let one = |number: f64| {
-        let mut table = Statistics::new(1, 2, request);
+        let mut table = Statistics::new(1, 2, request).unwrap();
         table.sample_mut(0).iter_mut().for_each(|words| dice_core::accumulator::add(words, number));
         table
     };
-    let mut table = Statistics::new(3, 2, request);
+    let mut table = Statistics::new(3, 2, request).unwrap();
     table.merge_samples(2, &one(5.0)).unwrap();
     table.merge_samples(0, &one(1.5)).unwrap();
     table.merge_samples(2, &one(0.25)).unwrap();
-    table.merge_samples(3, &Statistics::new(0, 2, request)).unwrap();
+    table.merge_samples(3, &Statistics::new(0, 2, request).unwrap()).unwrap();
     for (sample, expected) in [1.5, 0.0, 5.25].into_iter().enumerate() {
         assert_eq!(table.valid_weight(Group::Sample(sample)), Ok(expected));
         assert_eq!(table.sum(Group::Sample(sample), 1, 0, Sum::Intersection), Ok(expected));
@@ -316,8 +316,8 @@ fn tables_of_samples_go_where_they_belong() {
     let error = table.merge_samples(3, &one(1.0)).unwrap_err();
     assert_eq!(error, Error::SampleRange { start: 3, end: 4, samples: 3 });
     assert!(table.merge_samples(usize::MAX, &one(1.0)).is_err());
-    assert!(table.merge_samples(0, &Statistics::new(1, 3, request)).is_err());
-    assert!(table.merge_samples(0, &Statistics::new(1, 2, &Request::overlap(Activation::None))).is_err());
+    assert!(table.merge_samples(0, &Statistics::new(1, 3, request).unwrap()).is_err());
+    assert!(table.merge_samples(0, &Statistics::new(1, 2, &Request::overlap(Activation::None)).unwrap()).is_err());
     assert_eq!(table, before, "untouched");
 }
 
@@ -325,7 +325,7 @@ fn tables_of_samples_go_where_they_belong() {
 fn cotangents_of_samples() {
     let request = &Request::overlap(Activation::Softmax);
     let fill = |rows: usize, values: Values| {
-        let mut cotangent = Cotangent::new(request, rows, 2, values);
+        let mut cotangent = Cotangent::new(request, rows, 2, values).unwrap();
         cotangent.as_mut_slice().iter_mut().enumerate().for_each(|(i, x)| *x = i as f64);
         cotangent
     };
@@ -397,7 +397,7 @@ fn confusions_are_counts() {
 #[test]
 fn more_classes_than_a_label_map_can_have() {
     let labels = [0_u8; 4];
-    let map = View::label_map(&labels, &[1, 4]).unwrap();
+    let map = View::map(&labels, &[1, 4]).unwrap();
     let problem = Problem::new(map);
     let most = i32::MAX as usize;
     assert!(problem.check_map(map.layout(), most).is_ok());

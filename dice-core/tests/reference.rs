@@ -157,8 +157,10 @@ impl Scene {
     }
 }
 
-fn losses() -> impl Iterator<Item = GeneralizedDice> {
-    ACTIVATIONS.into_iter().flat_map(|activation| {
+/// Of every activation that a prediction of so many channels can have.
+fn losses(channels: usize) -> impl Iterator<Item = GeneralizedDice> {
+    let possible = move |activation: &Activation| channels > 1 || *activation != Activation::Softmax;
+    ACTIVATIONS.into_iter().filter(possible).flat_map(|activation| {
         [Grouping::PerSample, Grouping::Batch].map(|grouping| GeneralizedDice {
             activation,
             grouping,
@@ -187,7 +189,7 @@ fn same_as_compact(order: &[usize; 5], axes: &[Axis; 5]) {
     let scene = Scene::new(1, placed.behind(7), labels.behind(3), gradient.behind(11));
     let compact = scene.compact();
     assert_ne!(scene.logits.strides, compact.logits.strides, "this would compare a thing with itself");
-    for loss in losses() {
+    for loss in losses(SHAPE[1]) {
         assert_eq!(scene.outcome(&loss), compact.outcome(&loss), "{loss:?}");
     }
 }
@@ -254,8 +256,12 @@ fn the_named_layouts_are_what_they_say() {
         assert_eq!(output, layout);
     }
     let labels = [0_u8; 240];
-    let map = View::label_map(&labels, &[2, 4, 5, 6]).unwrap();
-    assert_eq!(*map.layout(), *Placed::compact(&map_of(&SHAPE)).view(&labels).layout());
+    let map = View::map(&labels, &[2, 4, 5, 6]).unwrap();
+    let (map, with_channel) = (map.layout(), Placed::compact(&map_of(&SHAPE)));
+    let with_channel = with_channel.view(&labels);
+    assert_eq!(map.dims(), with_channel.layout().dims());
+    assert_eq!([map.strides()[0], map.strides()[2]], [120, 30]);
+    assert_eq!(map.walk(), with_channel.layout().walk());
 }
 
 /// A prediction without spatial axes has one voxel per sample, and a label map of rank 1.
@@ -265,8 +271,8 @@ fn no_spatial_axes() {
     let flat = View::channels_first(&logits, &[2, 3]).unwrap();
     let spatial = View::channels_first(&logits, &[2, 3, 1]).unwrap();
     let labels = [2, 0];
-    let of_flat = Problem::new(View::label_map(&labels, &[2]).unwrap());
-    let of_spatial = Problem::new(View::label_map(&labels, &[2, 1]).unwrap());
+    let of_flat = Problem::new(View::map(&labels, &[2]).unwrap());
+    let of_spatial = Problem::new(View::map(&labels, &[2, 1]).unwrap());
     let request = &Request::overlap(Activation::Softmax);
     let found = reference::statistics(&flat, &of_flat, request).unwrap();
     assert_eq!(found, reference::statistics(&spatial, &of_spatial, request).unwrap());
@@ -372,7 +378,7 @@ fn statistics_are_the_textbook_sums() {
 fn infinite_predictions_sum_to_infinity() {
     let infinity = f64::INFINITY;
     let labels = [1, 0, 1, 0];
-    let map = View::label_map(&labels, &[1, 4]).unwrap();
+    let map = View::map(&labels, &[1, 4]).unwrap();
     let request = &Request::overlap(Activation::None);
     for (data, prediction, intersection) in [
         ([0.5, infinity, 0.25, 1.0], infinity, 0.75),
@@ -395,7 +401,7 @@ fn single_precision_logits() {
     let mut scene = Scene::new(4, placed.clone(), Placed::compact(&map_of(&SHAPE)), placed);
     let single: Vec<f32> = scene.logit_data.iter().map(|&z| z as f32).collect();
     scene.logit_data = single.iter().map(|&z| f64::from(z)).collect();
-    for loss in losses() {
+    for loss in losses(SHAPE[1]) {
         let mut gradient = vec![UNWRITTEN; single.len()];
         let mut output = ViewMut::channels_first(&mut gradient, &SHAPE).unwrap();
         let logits = View::channels_first(&single, &SHAPE).unwrap();
@@ -416,7 +422,7 @@ fn part(scene: &Scene, range: std::ops::Range<usize>, request: &Request) -> Stat
     };
     let local = Scene { logits: cut(logits), labels: cut(labels), ..scene.clone() };
     let mut local = local.statistics(request);
-    let mut whole = Statistics::new(logits.shape[0], logits.shape[1], request);
+    let mut whole = Statistics::new(logits.shape[0], logits.shape[1], request).unwrap();
     for (i, sample) in range.enumerate() {
         whole.sample_mut(sample).copy_from_slice(local.sample_mut(i));
     }
@@ -454,7 +460,7 @@ proptest! {
     #[test]
     fn any_layout_gives_the_same_words_and_the_same_gradient(scene in scene()) {
         let compact = scene.compact();
-        for loss in losses() {
+        for loss in losses(scene.logits.shape[1]) {
             prop_assert_eq!(scene.outcome(&loss), compact.outcome(&loss));
         }
     }
@@ -462,7 +468,8 @@ proptest! {
     /// Also in any order, and pooled before or after.
     #[test]
     fn tables_of_samples_merge_to_the_table_of_the_whole(scene in scene(), cuts in [0_usize..4, 0_usize..4]) {
-        let request = &Request::overlap(Activation::Softmax);
+        let activation = if scene.logits.shape[1] > 1 { Activation::Softmax } else { Activation::Sigmoid };
+        let request = &Request::overlap(activation);
         let samples = scene.logits.shape[0];
         let [first, second] = { let mut cuts = cuts.map(|cut| cut.min(samples)); cuts.sort_unstable(); cuts };
         let parts = [0..first, first..second, second..samples].map(|range| part(&scene, range, request));

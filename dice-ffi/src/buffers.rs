@@ -3,9 +3,10 @@
 use std::cell::Cell;
 
 use dice_simd::Workspace;
-use dice_simd::core::{Confusion, Cotangent};
+use dice_simd::{Confusion, Cotangent};
 
 use crate::loss::Loss;
+use crate::reserve;
 
 /// Room for the numbers of a call, whatever was in it before.
 #[derive(Debug, Default)]
@@ -25,8 +26,14 @@ thread_local!(static KEPT: Cell<Option<Box<Buffers>>> = const { Cell::new(None) 
 
 /// Lends the buffers of the thread to `body`; new ones if the thread has none, or is amid another call.
 pub(crate) fn with_buffers<T>(body: impl FnOnce(&mut Buffers) -> T) -> T {
+    let served = reserve::served();
     let mut buffers = KEPT.try_with(Cell::take).ok().flatten().unwrap_or_default();
     let result = body(&mut buffers);
+    if reserve::served() != served {
+        drop(buffers);
+        dice_simd::forget_rooms();
+        return result;
+    }
     let Buffers { loss, workspace, confusion, .. } = &mut *buffers;
     let sums = size_of_val(workspace.statistics.as_limbs());
     if sums + size_of_val(confusion.as_slice()) + loss.forget() <= MOST_KEPT {

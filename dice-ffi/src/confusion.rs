@@ -1,6 +1,6 @@
 //! Hard overlap, and volumes.
 
-use dice_simd::core::{Dims, Error, Labels};
+use dice_simd::Error;
 use dice_simd::half::{bf16, f16};
 
 use crate::arguments::{Memory, checked_output, checked_slice};
@@ -9,7 +9,29 @@ use crate::memory;
 use crate::problem::{LocatedProblem, ProblemStruct};
 use crate::runtime::engine;
 use crate::status::{Failure, Status, call};
-use crate::tensor::{Located, Tensor, with_element, with_logits};
+use crate::tensor::{Bool, Element, Located, Role, Tensor, labels, with_logits};
+
+/// Logits, or a label map.
+const PREDICTION: Role = Role {
+    name: "prediction",
+    least_axes: 1,
+    dtypes: &[
+        f16::DTYPE,
+        bf16::DTYPE,
+        f32::DTYPE,
+        f64::DTYPE,
+        Bool::DTYPE,
+        u8::DTYPE,
+        i8::DTYPE,
+        u16::DTYPE,
+        i16::DTYPE,
+        u32::DTYPE,
+        i32::DTYPE,
+        u64::DTYPE,
+        i64::DTYPE,
+    ],
+    why: "",
+};
 
 /// See `dice.h`.
 ///
@@ -25,7 +47,7 @@ pub unsafe extern "C" fn dice_confusion(
 ) -> i32 {
     let counted = |Buffers { confusion, .. }: &mut Buffers| {
         // SAFETY: the caller vouches for the pointer.
-        let mut prediction = unsafe { Located::read(prediction, "prediction") }?;
+        let mut prediction = unsafe { Located::read(prediction, &PREDICTION) }?;
         // SAFETY: the caller vouches for the pointer.
         let mut problem = unsafe { LocatedProblem::read(problem) }?;
         let is_map = prediction.dtype().is_integer();
@@ -35,7 +57,7 @@ pub unsafe extern "C" fn dice_confusion(
         }
         let layout = prediction.layout()?;
         if layout.channels() == 0 {
-            return Err(Error::ZeroClasses { shape: Dims::new(layout.dims()) }.into());
+            return Err(Error::ZeroClasses { shape: layout.written() }.into());
         }
         let classes = checked_classes(classes, (!is_map).then_some(layout.channels().max(2)))?;
         let expected = classes.checked_mul(classes).and_then(|counts| counts.checked_mul(layout.samples()));
@@ -52,11 +74,9 @@ pub unsafe extern "C" fn dice_confusion(
         let problem = unsafe { problem.for_rank(layout.dims().len()) }?;
         memory::for_confusion(layout.samples(), classes, layout.voxels())?;
         if is_map {
-            with_element!(prediction, [u8, i8, u16, i16, i32, i64], "", T => {
-                // SAFETY: the caller vouches for the memory.
-                let labels = unsafe { prediction.view::<T>() }.map(Labels::from)?;
-                Ok::<_, Failure>(engine().confusion_of_labels_into(labels, classes, &problem, confusion)?)
-            })
+            // SAFETY: the caller vouches for the memory.
+            let labels = unsafe { labels(&prediction) }?;
+            engine().confusion_of_labels_into(labels, classes, &problem, confusion).map_err(Failure::from)
         } else {
             with_logits!(prediction, T => {
                 // SAFETY: the caller vouches for the memory.

@@ -22,6 +22,7 @@ mod passes;
 mod pool;
 mod presets;
 mod problem;
+mod reserve;
 mod runtime;
 mod status;
 mod sums;

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use dice_simd::core::loss::{ClassWeights, Compound, Loss as CoreLoss, Options, Pooling, Term as CoreTerm};
-use dice_simd::core::{Cotangent, Error, Grouping, LossHead, Reduction, Request, Sum, Values};
+use dice_simd::loss::{ClassWeights, Compound, Loss as CoreLoss, Options, Pooling, Term as CoreTerm};
+use dice_simd::{Cotangent, Error, Grouping, LossHead, Reduction, Request, Sum, Values};
 
 use crate::arguments::{
     Growing, Memory, check_address, check_size, checked_output, checked_slice, checked_struct, grown, variant,
@@ -156,7 +156,7 @@ impl Loss {
         if expected != Some(found) {
             return Err(Error::Length { what: "cotangent", expected: expected.unwrap_or(usize::MAX), found }.into());
         }
-        cotangent.reset(&self.request, rows, classes, values);
+        cotangent.reset(&self.request, rows, classes, values)?;
         cotangent.as_mut_slice().copy_from_slice(derivatives);
         Ok(())
     }

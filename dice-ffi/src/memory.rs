@@ -2,19 +2,20 @@
 //!
 //! What a call allocates grows with samples × classes, not with the voxels, so a prediction without a voxel can ask for more
 //! than the machine has. Rust ends the process when an allocation fails; a library must not. So each call first asks for all
-//! of its memory at once, in a way that can fail.
+//! of its memory at once, in a way that can fail; of a little only if there was none before, for that has a reserve.
 
 use std::fmt::Display;
 
 use dice_simd::Executor;
 use dice_simd::TILE_VOXELS;
-use dice_simd::core::accumulator::Words;
-use dice_simd::core::{ClassReport, Request, Statistics};
+use dice_simd::accumulator::Words;
+use dice_simd::{ClassReport, Request, Statistics};
 
+use crate::reserve;
 use crate::runtime::Threads;
 use crate::status::{Failure, Status};
 
-/// As much is never refused.
+/// As much is not asked for beforehand, as a rule.
 const SMALL: usize = 1 << 20;
 /// More than a claimant holds per class: blocks of logits, target, probabilities, logarithms and gradient, in f64.
 const PER_CLASS_OF_A_CLAIMANT: usize = 8192;
@@ -78,14 +79,11 @@ fn room(samples: usize, classes: usize, shared: u128, claimant: u128, tiles: usi
 
 /// Whether `bytes`, more than fit in a number if `None`, are to be had for `what`.
 pub(crate) fn find(bytes: Option<usize>, what: impl Display) -> Result<(), Failure> {
-    let mut room = Vec::<u8>::new();
     let found = match bytes {
-        Some(..=SMALL) => true,
-        Some(bytes) => room.try_reserve_exact(bytes).is_ok(),
+        Some(..=SMALL) if !reserve::is_short() => true,
+        Some(bytes) => reserve::can_be_had(bytes),
         None => false,
     };
-    // Else a compiler may do without the allocation, and call it a success.
-    std::hint::black_box(&room);
     if found {
         return Ok(());
     }

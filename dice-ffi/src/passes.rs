@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use dice_simd::core::accumulator::{self, WORDS, Words};
-use dice_simd::core::{ClassReport, Cotangent, Dims, Error, LossHead, Problem, Statistics};
+use dice_simd::accumulator::{self, WORDS, Words};
 use dice_simd::half::{bf16, f16};
+use dice_simd::{ClassReport, Cotangent, Dims, Error, LossHead, Problem, Statistics};
 use dice_simd::{Float, Gradient, TILE_VOXELS, Workspace};
 
 use crate::arguments::{Memory, checked_output, checked_slice, variant};
@@ -14,7 +14,7 @@ use crate::memory;
 use crate::problem::{LocatedProblem, ProblemStruct};
 use crate::runtime::engine;
 use crate::status::{Failure, Status, call};
-use crate::tensor::{Element, FLOATS, Located, Tensor, with_element, with_logits};
+use crate::tensor::{Element, FLOATS, Located, Role, Tensor, with_element, with_logits};
 
 /// The arguments that every pass has, found but not yet borrowed.
 struct Input<'l> {
@@ -107,20 +107,19 @@ impl<'l> Input<'l> {
     /// The pointer is NULL or valid, as are those behind it.
     unsafe fn destination(&self, mode: i32, gradient: *const Tensor) -> Result<Destination, Failure> {
         let mode = variant(&[Place::Overwritten, Place::Added], mode, "mode")?;
+        let is_f64 = self.logits.dtype() == f64::DTYPE;
         // SAFETY: the caller vouches for the pointer.
-        let gradient = unsafe { Located::read(gradient, "gradient") }?;
-        let pull_back = if self.logits.dtype() == f64::DTYPE {
-            let why = " where the logits are f64";
-            with_element!(gradient, [f64], why, G => Ok(pull_back::<f64, G> as PullBack))?
+        let gradient = unsafe { Located::read(gradient, if is_f64 { &GRADIENT_IN_F64 } else { &GRADIENT }) }?;
+        let pull_back = if is_f64 {
+            pull_back::<f64, f64> as PullBack
         } else {
-            let why = " where the logits are not f64";
-            with_element!(self.logits, [f16, bf16, f32], "", T => {
-                with_element!(gradient, [f16, bf16, f32], why, G => Ok(pull_back::<T, G> as PullBack))
-            })?
+            with_element!(self.logits, [f16, bf16, f32], T => {
+                with_element!(gradient, [f16, bf16, f32], G => pull_back::<T, G> as PullBack)
+            })
         };
         if gradient.shape() != self.logits.shape() {
             let (expected, found) = (Dims::new(self.logits.shape()), Dims::new(gradient.shape()));
-            return Err(Error::ShapeMismatch { what: "gradient", expected, found }.into());
+            return Err(Error::ShapeMismatch { what: GRADIENT.name, whose: "the logits'", expected, found }.into());
         }
         let place = if gradient.is_same(&self.logits) { Place::OnLogits } else { mode };
         if place == Place::OnLogits && mode == Place::Added {
@@ -163,14 +162,22 @@ unsafe fn pull_back<T: Element + Float, G: Element + Float<Arithmetic = T::Arith
     Ok(engine().pullback_range(&logits, problem, cotangent, upstream, voxels, gradient)?)
 }
 
+const LOGITS: Role = Role { name: "logits", least_axes: 2, dtypes: FLOATS, why: "" };
+const GRADIENT: Role = Role {
+    name: "gradient",
+    least_axes: 2,
+    dtypes: &[f16::DTYPE, bf16::DTYPE, f32::DTYPE],
+    why: " where the logits are not f64",
+};
+const GRADIENT_IN_F64: Role = Role { dtypes: &[f64::DTYPE], why: " where the logits are f64", ..GRADIENT };
+
 /// Reads a tensor of floating-point numbers.
 ///
 /// # Safety
 /// As [`Located::read`].
 unsafe fn read_logits(logits: *const Tensor) -> Result<Located, Failure> {
     // SAFETY: the caller vouches for the pointer.
-    let logits = unsafe { Located::read(logits, "logits") }?;
-    if logits.dtype().is_integer() { Err(logits.unexpected(FLOATS, "")) } else { Ok(logits) }
+    unsafe { Located::read(logits, &LOGITS) }
 }
 
 /// Samples and classes of a prediction.
@@ -323,8 +330,8 @@ pub unsafe extern "C" fn dice_statistics_merge(from: *const i64, num: usize, int
         // SAFETY: the caller vouches for the buffer.
         let words = unsafe { checked_slice(from, num, "from") }?.len();
         if !words.is_multiple_of(WORDS) {
-            let what = "from: words of a table, a multiple of";
-            return Err(Error::Length { what, expected: WORDS, found: num }.into());
+            let sentence = format_args!("from has {num} words: those of a table are a multiple of {WORDS}");
+            return Err(Failure::new(Status::Length, sentence).numbers(num as i64, WORDS as i64));
         }
         // SAFETY: the caller vouches for the buffer.
         let output = unsafe { checked_output(into, num_into, num, "into") }?;
@@ -459,7 +466,7 @@ pub unsafe extern "C" fn dice_loss_evaluate(
 
         memory::for_evaluation(samples, classes, kept.request())?;
         let Workspace { statistics, evaluation, .. } = workspace;
-        statistics.reset(samples, classes, kept.request());
+        statistics.reset(samples, classes, kept.request())?;
         statistics.as_mut_limbs().copy_from_slice(words);
         statistics.normalise();
         kept.head().evaluate_into(statistics, evaluation)?;

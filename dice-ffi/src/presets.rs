@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_char};
 use std::ptr;
 use std::sync::OnceLock;
 
-use dice_simd::core::loss::Compound;
+use dice_simd::loss::Compound;
 
 use crate::arguments::{Alternatives, check_address, check_size, checked_output, grown};
 use crate::status::{Failure, Status, call};

@@ -1,11 +1,11 @@
 //! From `dice_problem` to a problem.
 
-use dice_simd::core::{Dense, Labels, NonFinite, Problem, Target};
 use dice_simd::half::{bf16, f16};
+use dice_simd::{Dense, NonFinite, Problem, Target};
 
 use crate::arguments::{Growing, Memory, checked_pointer, checked_slice, checked_struct, flag};
 use crate::status::{Failure, Status};
-use crate::tensor::{Located, Tensor, with_element};
+use crate::tensor::{Bool, Dtype, Element, INTEGERS, Located, Role, Tensor, labels, with_element};
 
 /// `dice_problem`.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +51,18 @@ pub(crate) struct LocatedProblem {
 /// The name of the sample weights in sentences.
 const SAMPLE_WEIGHTS: &str = "problem.sample_weights";
 
+const BYTES: &[Dtype] = &[u8::DTYPE, Bool::DTYPE];
+const LABELS: Role =
+    Role { name: "problem.target", least_axes: 1, dtypes: INTEGERS, why: " where problem.dense_target is 0" };
+const DENSE: Role = Role {
+    name: "problem.target",
+    least_axes: 2,
+    dtypes: &[u8::DTYPE, Bool::DTYPE, f16::DTYPE, bf16::DTYPE, f32::DTYPE, f64::DTYPE],
+    why: " where problem.dense_target is 1",
+};
+const MASK: Role = Role { name: "problem.mask", least_axes: 1, dtypes: BYTES, why: "" };
+const VOXEL_WEIGHTS: Role = Role { name: "problem.voxel_weights", least_axes: 1, dtypes: &[f32::DTYPE], why: "" };
+
 impl LocatedProblem {
     /// Reads the struct.
     ///
@@ -63,24 +75,26 @@ impl LocatedProblem {
         let use_ignore_index = flag(problem.use_ignore_index, "problem.use_ignore_index")?;
         let error_on_non_finite = flag(problem.error_on_non_finite, "problem.error_on_non_finite")?;
         let labels_checked = flag(problem.labels_checked, "problem.labels_checked")?;
-        let offset = usize::try_from(problem.voxel_offset).map_err(|_| {
-            let sentence = format_args!("problem.voxel_offset = {}: must be at least 0", problem.voxel_offset);
-            Failure::new(Status::InvalidArgument, sentence).numbers(problem.voxel_offset, 0)
+        let offset = usize::try_from(problem.voxel_offset).ok();
+        let offset = offset.filter(|&offset| offset <= Problem::GREATEST_OFFSET).ok_or_else(|| {
+            let (found, greatest) = (problem.voxel_offset, Problem::GREATEST_OFFSET);
+            let sentence = format_args!("problem.voxel_offset = {found}: must be from 0 to {greatest}");
+            Failure::new(Status::InvalidArgument, sentence).numbers(found, if found < 0 { 0 } else { greatest as i64 })
         })?;
         if problem.num_sample_weights > 0 {
             // SAFETY: the caller vouches for the pointer.
             unsafe { checked_pointer(problem.sample_weights, SAMPLE_WEIGHTS) }?;
         }
-        let optional = |tensor: *const Tensor, what| {
+        let optional = |tensor: *const Tensor, role| {
             // SAFETY: the caller vouches for the pointers.
-            if tensor.is_null() { Ok(None) } else { unsafe { Located::read(tensor, what) }.map(Some) }
+            if tensor.is_null() { Ok(None) } else { unsafe { Located::read(tensor, role) }.map(Some) }
         };
         Ok(Self {
             // SAFETY: the caller vouches for the pointer.
-            target: unsafe { Located::read(problem.target, "problem.target") }?,
+            target: unsafe { Located::read(problem.target, if is_dense { &DENSE } else { &LABELS }) }?,
             is_dense,
-            mask: optional(problem.mask, "problem.mask")?,
-            voxel_weights: optional(problem.voxel_weights, "problem.voxel_weights")?,
+            mask: optional(problem.mask, &MASK)?,
+            voxel_weights: optional(problem.voxel_weights, &VOXEL_WEIGHTS)?,
             sample_weights: (!problem.sample_weights.is_null()).then_some(problem.sample_weights),
             num_sample_weights: problem.num_sample_weights,
             ignore_index: use_ignore_index.then_some(problem.ignore_index),
@@ -114,27 +128,21 @@ impl LocatedProblem {
     /// The memory is valid, lives as long as `'a`, and nobody writes to it.
     pub(crate) unsafe fn for_rank<'a>(&mut self, rank: usize) -> Result<Problem<'a>, Failure> {
         self.maps().for_each(|map| map.as_map_of_rank(rank));
-        let target: Target<'a> = if self.is_dense {
-            let why = " where problem.dense_target is 1";
+        let target: Target<'a> = if !self.is_dense {
             // SAFETY: the caller vouches for the memory.
-            with_element!(self.target, [u8, f16, bf16, f32, f64], why, T => unsafe { self.target.view::<T>() }.map(Dense::from))?
-                .into()
+            unsafe { labels(&self.target) }?.into()
+        } else if self.target.dtype() == Bool::DTYPE {
+            // SAFETY: the caller vouches for the memory.
+            Dense::Bool(unsafe { self.target.view_of_bytes() }?).into()
         } else {
-            let why = " where problem.dense_target is 0";
             // SAFETY: the caller vouches for the memory.
-            with_element!(self.target, [u8, i8, u16, i16, i32, i64], why, T => unsafe { self.target.view::<T>() }.map(Labels::from))?
+            with_element!(self.target, [u8, f16, bf16, f32, f64], T => unsafe { self.target.view::<T>() }.map(Dense::from))?
                 .into()
         };
-        let mask = match &self.mask {
-            // SAFETY: the caller vouches for the memory.
-            Some(mask) => Some(with_element!(mask, [u8], "", T => unsafe { mask.view::<T>() })?),
-            None => None,
-        };
-        let voxel_weights = match &self.voxel_weights {
-            // SAFETY: the caller vouches for the memory.
-            Some(weights) => Some(with_element!(weights, [f32], "", T => unsafe { weights.view::<T>() })?),
-            None => None,
-        };
+        // SAFETY: the caller vouches for the memory.
+        let mask = self.mask.as_ref().map(|mask| unsafe { mask.view_of_bytes() }).transpose()?;
+        // SAFETY: the caller vouches for the memory.
+        let voxel_weights = self.voxel_weights.as_ref().map(|weights| unsafe { weights.view::<f32>() }).transpose()?;
         let sample_weights = match self.sample_weights {
             // SAFETY: the caller vouches for the memory.
             Some(weights) => Some(unsafe { checked_slice(weights, self.num_sample_weights, SAMPLE_WEIGHTS) }?),

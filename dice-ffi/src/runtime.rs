@@ -8,6 +8,7 @@ use dice_simd::{Engine, Executor, Isa, set_max_isa};
 
 use crate::host::host;
 use crate::pool::Pool;
+use crate::reserve;
 use crate::status::{Failure, Status, call};
 
 /// The engine of a call.
@@ -25,9 +26,16 @@ impl Executor for Threads {
     }
 
     fn run(&self, limit: usize, claim: &(dyn Fn() + Sync)) {
+        let claim = || {
+            let served = reserve::served();
+            claim();
+            if reserve::served() != served {
+                dice_simd::forget_rooms();
+            }
+        };
         match host() {
-            Some(host) => host.run(limit, claim),
-            None => Pool::get().run(limit, claim),
+            Some(host) => host.run(limit, &claim),
+            None => Pool::get().run(limit, &claim),
         }
     }
 }
@@ -107,7 +115,6 @@ pub extern "C" fn dice_set_max_isa(isa: i32) -> i32 {
             let sentence = format_args!("isa = {isa}: must be from 0 to {}", NAMES.len() - 1);
             Failure::new(Status::InvalidArgument, sentence).numbers(isa.into(), -1)
         })?;
-        set_max_isa(*level);
-        Ok(())
+        set_max_isa(*level).map_err(|error| Failure::new(Status::Unavailable, format_args!("isa = {isa}: {error}")))
     })
 }

@@ -6,8 +6,7 @@ use std::ffi::{CStr, c_char};
 use std::fmt::{self, Display, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use dice_simd::DefaultFloatMode;
-use dice_simd::core::Error;
+use dice_simd::{DefaultFloatMode, Error, ErrorKind};
 
 /// `dice_status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,46 +83,77 @@ impl Failure {
     }
 }
 
+/// What dice-core calls a tensor, and what the caller of the C interface does.
+const ARGUMENTS: [(&str, &str); 6] = [
+    ("label map", "problem.target"),
+    ("dense target", "problem.target"),
+    ("predicted label map", "prediction"),
+    ("mask", "problem.mask"),
+    ("voxel weights", "problem.voxel_weights"),
+    ("sample weights", "problem.sample_weights"),
+];
+
 impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
+    fn from(mut error: Error) -> Self {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         let index = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let (status, numbers) = match &error {
+        let numbers = match &error {
             Error::LabelOutOfRange { index: at, label, classes }
-            | Error::PredictionOutOfRange { index: at, label, classes } => {
-                (Status::Label, [index(*at), *label, count(*classes)])
-            }
-            Error::NonFiniteLogit { index: at, .. } | Error::NonFiniteTarget { index: at, .. } => {
-                (Status::NonFinite, [index(*at), -1, -1])
-            }
-            Error::Weight { index: at, .. } => (Status::Weight, [index(*at), -1, -1]),
-            Error::DenseTarget | Error::UnsupportedSum { .. } => (Status::Unsupported, NO_NUMBERS),
-            Error::ShapeMismatch { what, expected, found } => {
+            | Error::PredictionOutOfRange { index: at, label, classes } => [index(*at), *label, count(*classes)],
+            Error::NonFiniteLogit { index: at, .. }
+            | Error::NonFiniteTarget { index: at, .. }
+            | Error::Weight { index: at, .. } => [index(*at), -1, -1],
+            Error::ShapeMismatch { what, expected, found, .. } => {
                 let (expected, found) = (expected.as_slice(), found.as_slice());
-                // The one channel of a map is not compared with the classes.
-                let map = MAPS.contains(what) && found.get(1) == Some(&1);
-                let axis = (0..expected.len().max(found.len()))
-                    .filter(|&axis| !(map && axis == 1))
-                    .find(|&axis| expected.get(axis) != found.get(axis));
-                let extent = |dims: &[usize]| axis.and_then(|axis| dims.get(axis)).map_or(-1, |&dim| count(dim));
-                (Status::Shape, [axis.map_or(-1, count), extent(found), extent(expected)])
+                let axis = first_difference(MAPS.contains(what), expected, found);
+                let extent = |place: Option<usize>, dims: &[usize]| {
+                    place.and_then(|axis| dims.get(axis)).map_or(-1, |&dim| count(dim))
+                };
+                let [of_expected, of_found] = axis.map_or([None; 2], |places| places.map(Some));
+                [of_expected.map_or(-1, count), extent(of_found, found), extent(of_expected, expected)]
             }
-            Error::Rank { found, .. } => (Status::Shape, [-1, count(*found), -1]),
-            Error::ZeroClasses { .. } => (Status::Shape, [1, 0, -1]),
-            Error::TooLarge { .. } => (Status::Shape, NO_NUMBERS),
-            Error::OutOfSlice { .. } => (Status::Layout, NO_NUMBERS),
-            Error::SelfOverlap { axis, stride, .. } => (Status::Layout, [count(*axis), *stride as i64, -1]),
-            Error::Length { expected, found, .. } => (Status::Length, [-1, count(*found), count(*expected)]),
-            Error::StatisticsMismatch { expected, found, .. } => {
-                (Status::Length, [-1, count(*found), count(*expected)])
+            Error::Rank { found, .. } => [-1, count(*found), -1],
+            Error::ZeroClasses { .. } => [1, 0, -1],
+            Error::SelfOverlap { axis, stride, .. } => [count(*axis), *stride as i64, -1],
+            Error::Length { expected, found, .. } | Error::StatisticsMismatch { expected, found, .. } => {
+                [-1, count(*found), count(*expected)]
             }
-            Error::VoxelRange { end, voxels, .. } => (Status::InvalidArgument, [-1, count(*end), count(*voxels)]),
-            Error::SampleRange { end, samples, .. } => (Status::InvalidArgument, [-1, count(*end), count(*samples)]),
-            Error::SumOverflow => (Status::Overflow, NO_NUMBERS),
-            _ => (Status::InvalidArgument, NO_NUMBERS),
+            Error::VoxelRange { end, voxels, .. } => [-1, count(*end), count(*voxels)],
+            Error::SampleRange { end, samples, .. } => [-1, count(*end), count(*samples)],
+            _ => NO_NUMBERS,
         };
-        Self { numbers, ..Self::new(status, &error) }
+        let status = match error.kind() {
+            ErrorKind::Shape => Status::Shape,
+            ErrorKind::Layout => Status::Layout,
+            ErrorKind::Unsupported => Status::Unsupported,
+            ErrorKind::Length => Status::Length,
+            ErrorKind::Label => Status::Label,
+            ErrorKind::Weight => Status::Weight,
+            ErrorKind::NonFinite => Status::NonFinite,
+            ErrorKind::Overflow => Status::Overflow,
+            ErrorKind::OutOfMemory => Status::Unavailable,
+            _ => Status::InvalidArgument,
+        };
+        if let Error::ShapeMismatch { what, .. } | Error::Length { what, .. } | Error::Weight { what, .. } = &mut error
+        {
+            *what = ARGUMENTS.iter().find(|(known, _)| known == what).map_or(*what, |(_, argument)| argument);
+        }
+        let failure = match error {
+            Error::OneChannelSoftmax => Self::new(status, format_args!("{error} (term.activation = DICE_SIGMOID)")),
+            _ => Self::new(status, &error),
+        };
+        Self { numbers, ..failure }
     }
+}
+
+/// The first axis in which two shapes differ, as each counts it: a map may have no axis for its channel, and one that it has is not
+/// compared with the classes.
+fn first_difference(is_map: bool, expected: &[usize], found: &[usize]) -> Option<[usize; 2]> {
+    let has_channel = found.len() == expected.len();
+    let axes = (0..expected.len().max(found.len())).filter(|&axis| !(is_map && axis == 1));
+    let shift = usize::from(is_map && !has_channel && found.len() + 1 == expected.len());
+    axes.map(|axis| [axis, if axis == 0 { 0 } else { axis - shift }])
+        .find(|&[of_expected, of_found]| expected.get(of_expected) != found.get(of_found))
 }
 
 /// Bytes of a sentence, the NUL at its end among them: a longer one is cut.

@@ -1,7 +1,7 @@
 //! What a loss of the caller's own needs of a table and a cotangent: where the sums are.
 
-use dice_simd::core::accumulator::{self, WORDS, Words};
-use dice_simd::core::{Statistics, Sum};
+use dice_simd::accumulator::{self, WORDS, Words};
+use dice_simd::{Statistics, Sum};
 
 use crate::arguments::{Memory, checked_output, checked_slice, variant};
 use crate::buffers::{Buffers, with_buffers};

@@ -1,9 +1,10 @@
 //! From `dice_tensor` to checked views.
 
 use std::ffi::c_void;
+use std::fmt::Display;
 
-use dice_simd::core::{Layout, MAX_AXES, View, ViewMut};
 use dice_simd::half::{bf16, f16};
+use dice_simd::{Labels, Layout, MAX_AXES, View, ViewMut};
 
 use crate::arguments::{Alternatives, Memory, checked_pointer, checked_slice};
 use crate::status::{Failure, Status};
@@ -63,12 +64,20 @@ macro_rules! elements {
     };
 }
 
+/// A byte that any memory may hold: 0 is false, and any other is true.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Bool(u8);
+
 elements! {
-    u8: UINT, "u8 (or bool)";
+    Bool: BOOL, "bool";
+    u8: UINT, "u8";
     i8: INT, "i8";
     u16: UINT, "u16";
     i16: INT, "i16";
+    u32: UINT, "u32";
     i32: INT, "i32";
+    u64: UINT, "u64";
     i64: INT, "i64";
     f16: FLOAT, "f16";
     bf16: BFLOAT, "bf16";
@@ -76,31 +85,43 @@ elements! {
     f64: FLOAT, "f64";
 }
 
+/// What is asked of a tensor, as the caller knows it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Role {
+    pub(crate) name: &'static str,
+    /// The fewest axes.
+    pub(crate) least_axes: usize,
+    pub(crate) dtypes: &'static [Dtype],
+    /// Why no other element type will do, or nothing.
+    pub(crate) why: &'static str,
+}
+
 /// What logits may be.
 pub(crate) const FLOATS: &[Dtype] = &[f16::DTYPE, bf16::DTYPE, f32::DTYPE, f64::DTYPE];
+/// What label maps may be.
+pub(crate) const INTEGERS: &[Dtype] =
+    &[Bool::DTYPE, u8::DTYPE, i8::DTYPE, u16::DTYPE, i16::DTYPE, u32::DTYPE, i32::DTYPE, u64::DTYPE, i64::DTYPE];
 
 impl Dtype {
-    /// The type that DLPack describes so. A bool is a byte: memory that C wrote may hold any.
+    /// The type that DLPack describes so.
     fn find(code: u8, bits: u8, lanes: u16) -> Option<Self> {
-        let code = if code == BOOL && bits == 8 { UINT } else { code };
         let is_it = |known: &&Self| (known.code, 8 * known.size, 1) == (code, usize::from(bits), lanes);
         DTYPES.iter().find(is_it).copied()
     }
 
     pub(crate) fn is_integer(self) -> bool {
-        self.code == INT || self.code == UINT
+        INTEGERS.contains(&self)
     }
 }
 
-/// Evaluates `$body`, a `Result`, with `$T` standing for the element type of a tensor if it is one of those listed; otherwise
-/// the failure says which it must be, and ends with `$why`.
+/// Evaluates `$body` with `$T` standing for the element type of a tensor, which is one of those listed: those of its role.
 macro_rules! with_element {
-    ($located:expr, [$($element:ty),*], $why:expr, $T:ident => $body:expr) => {
+    ($located:expr, [$($element:ty),*], $T:ident => $body:expr) => {
         $(if $located.dtype() == <$element as $crate::tensor::Element>::DTYPE {
             type $T = $element;
             $body
         } else)* {
-            Err($located.unexpected(&[$(<$element as $crate::tensor::Element>::DTYPE),*], $why))
+            unreachable!("the element type was looked at when the tensor was found")
         }
     };
 }
@@ -109,10 +130,23 @@ pub(crate) use with_element;
 /// [`with_element`] for a tensor of logits.
 macro_rules! with_logits {
     ($located:expr, $T:ident => $body:expr) => {
-        $crate::tensor::with_element!($located, [f16, bf16, f32, f64], "", $T => $body)
+        $crate::tensor::with_element!($located, [f16, bf16, f32, f64], $T => $body)
     };
 }
 pub(crate) use with_logits;
+
+/// The labels of a located map.
+///
+/// # Safety
+/// As [`Located::view`].
+pub(crate) unsafe fn labels<'a>(map: &Located) -> Result<Labels<'a>, Failure> {
+    if map.dtype() == Bool::DTYPE {
+        // SAFETY: the caller vouches for the memory.
+        return Ok(Labels::Bool(unsafe { map.view_of_bytes() }?));
+    }
+    // SAFETY: the caller vouches for the memory.
+    with_element!(map, [u8, i8, u16, i16, u32, i32, u64, i64], T => unsafe { map.view::<T>() }.map(Labels::from))
+}
 
 /// A tensor whose elements were found: the memory between its first and its last one, and where in it they lie.
 #[derive(Debug)]
@@ -126,6 +160,8 @@ pub(crate) struct Located {
     strides: [isize; MAX_AXES],
     /// Element of the span that holds index (0, 0, …).
     start: usize,
+    /// Whether it is a map without an axis for its one channel.
+    is_map: bool,
 }
 
 impl Located {
@@ -133,7 +169,8 @@ impl Located {
     ///
     /// # Safety
     /// `tensor` is NULL or points to a `dice_tensor` whose shape and strides have `ndim` numbers.
-    pub(crate) unsafe fn read(tensor: *const Tensor, what: &'static str) -> Result<Self, Failure> {
+    pub(crate) unsafe fn read(tensor: *const Tensor, role: &Role) -> Result<Self, Failure> {
+        let &Role { name: what, least_axes, dtypes, why } = role;
         // SAFETY: the caller vouches for the pointer.
         let tensor = unsafe { checked_pointer(tensor, what) }?;
         if tensor.device_type != CPU {
@@ -141,15 +178,21 @@ impl Located {
             let sentence = format_args!("{what} is on device type {device}; only the CPU's memory (1) can be read");
             return Err(Failure::new(Status::Unsupported, sentence));
         }
+        let unexpected = |found: &dyn Display| {
+            let expected = Alternatives(dtypes.iter().map(|dtype| dtype.name));
+            Failure::new(Status::Unsupported, format_args!("{what} is {found}: must be {expected}{why}"))
+        };
         let dtype = Dtype::find(tensor.code, tensor.bits, tensor.lanes).ok_or_else(|| {
             let (code, bits, lanes) = (tensor.code, tensor.bits, tensor.lanes);
-            let known = Alternatives(DTYPES.iter().map(|dtype| dtype.name));
-            let sentence =
-                format_args!("{what} has type code {code}, {bits} bits, {lanes} lanes; it must be of {known}");
-            Failure::new(Status::Unsupported, sentence)
+            unexpected(&format_args!("of type code {code}, {bits} bits, {lanes} lanes"))
         })?;
-        let rank = usize::try_from(tensor.ndim).ok().filter(|rank| (1..=MAX_AXES).contains(rank)).ok_or_else(|| {
-            let sentence = format_args!("{what} has {} axes; from 1 to {MAX_AXES} are supported", tensor.ndim);
+        if !dtypes.contains(&dtype) {
+            return Err(unexpected(&dtype.name));
+        }
+        let axes = least_axes..=MAX_AXES;
+        let rank = usize::try_from(tensor.ndim).ok().filter(|rank| axes.contains(rank)).ok_or_else(|| {
+            let sentence =
+                format_args!("{what} has {} axes; from {least_axes} to {MAX_AXES} are supported", tensor.ndim);
             Failure::new(Status::Shape, sentence).numbers(tensor.ndim.into(), -1)
         })?;
         // SAFETY: the caller vouches for `ndim` extents.
@@ -163,6 +206,7 @@ impl Located {
             shape: [1; MAX_AXES],
             strides: [0; MAX_AXES],
             start: 0,
+            is_map: false,
         };
         for (axis, &dim) in dims.iter().enumerate() {
             located.shape[axis] = usize::try_from(dim).map_err(|_| {
@@ -191,15 +235,9 @@ impl Located {
         Ok(located)
     }
 
-    /// Gives a map `[N, spatial…]` of one axis less than `rank` a channel axis.
+    /// Takes it for a map `[N, spatial…]` if it has one axis less than `rank`.
     pub(crate) fn as_map_of_rank(&mut self, rank: usize) {
-        if self.rank + 1 != rank || rank > MAX_AXES {
-            return;
-        }
-        self.shape.copy_within(1..self.rank, 2);
-        self.strides.copy_within(1..self.rank, 2);
-        (self.shape[1], self.strides[1]) = (1, 0);
-        self.rank += 1;
+        self.is_map = self.rank + 1 == rank && rank <= MAX_AXES;
     }
 
     /// Finds the span of the elements.
@@ -246,17 +284,6 @@ impl Located {
         self.dtype
     }
 
-    /// The failure of a tensor whose element type is none of those that are `expected`.
-    pub(crate) fn unexpected(&self, expected: &[Dtype], why: &str) -> Failure {
-        let sentence = format_args!(
-            "{} is {}: must be {}{why}",
-            self.what,
-            self.dtype.name,
-            Alternatives(expected.iter().map(|dtype| dtype.name))
-        );
-        Failure::new(Status::Unsupported, sentence)
-    }
-
     pub(crate) fn shape(&self) -> &[usize] {
         &self.shape[..self.rank]
     }
@@ -292,8 +319,18 @@ impl Located {
     pub(crate) unsafe fn view<'a, T: Element>(&self) -> Result<View<'a, T>, Failure> {
         // SAFETY: the span was computed from the extents and strides; the caller vouches for the memory.
         let data = unsafe { checked_slice(self.first::<T>().cast_const(), self.len, self.what) }?;
-        let layout = self.layout()?;
-        Ok(View::strided(data, layout.dims(), layout.strides(), self.start)?)
+        Ok(View::with_layout(self.what, data, self.layout()?)?)
+    }
+
+    /// A tensor of u8 or bool as a view of its bytes.
+    ///
+    /// # Safety
+    /// As [`view`](Self::view).
+    pub(crate) unsafe fn view_of_bytes<'a>(&self) -> Result<View<'a, u8>, Failure> {
+        assert_eq!(self.dtype.size, 1, "the element type was looked at");
+        // SAFETY: as in `view`; a bool is a byte, too.
+        let data = unsafe { checked_slice(self.first.cast_const(), self.len, self.what) }?;
+        Ok(View::with_layout(self.what, data, self.layout()?)?)
     }
 
     /// The tensor as a view to write to.
@@ -309,11 +346,12 @@ impl Located {
             // whatever they are, are numbers.
             unsafe { std::slice::from_raw_parts_mut(self.first::<T>(), self.len) }
         };
-        Ok(ViewMut::strided(data, layout.dims(), layout.strides(), self.start)?)
+        Ok(ViewMut::with_layout(self.what, data, layout)?)
     }
 
     /// Extents and strides.
     pub(crate) fn layout(&self) -> Result<Layout, Failure> {
-        Ok(Layout::new(self.what, self.shape(), &self.strides[..self.rank], self.start, self.len)?)
+        let new = if self.is_map { Layout::map } else { Layout::new };
+        Ok(new(self.what, self.shape(), &self.strides[..self.rank], self.start, self.len)?)
     }
 }

@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut gradient_map = map_output(&gradient_path, voxels * CLASSES * size_of::<f16>())?;
 
     let logits = View::channels_first(halves(&logits_map.0), &shape)?;
-    let problem = Problem::new(View::label_map(&labels_map.0[..], &[1, depth, SIDE, SIDE])?);
+    let problem = Problem::new(View::map(&labels_map.0[..], &[1, depth, SIDE, SIDE])?);
     let loss = GeneralizedDice::default();
     let engine = Engine::new();
 
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         (0..voxels).step_by(length).map(|start| start..(start + length).min(voxels)).collect();
 
     let started = Instant::now();
-    let mut statistics = Statistics::new(1, CLASSES, &loss.request());
+    let mut statistics = Statistics::new(1, CLASSES, &loss.request()).unwrap();
     for (i, range) in ranges.iter().enumerate() {
         statistics.merge(&engine.statistics_range(&logits, &problem, &loss.request(), range.clone())?)?;
         logits_map.give_back(range, voxels, size_of::<f16>(), CLASSES)?;

@@ -3,10 +3,10 @@
 //! A head knows of no voxel: it turns a table of sums into a value and its derivative by the sums, and has every instruction set,
 //! layout, element type and number of threads. `cargo run --release --example own_loss` trains logits with it.
 
-use dice_simd::core::{Group, Needs, Sum, Sums, Values};
 use dice_simd::{
     Activation, Engine, Error, Evaluation, LossHead, Problem, Request, Statistics, View, ViewMut, Workspace,
 };
+use dice_simd::{Group, Needs, Sum, Sums, Values};
 
 /// What the loss is computed from.
 const NEEDS: Needs<'_> = Needs { activation: Activation::Softmax, sums: Sums::OVERLAP, exponents: &[], costs: &[] };
@@ -20,7 +20,7 @@ impl LossHead for LogCoshDice {
         request.add(&NEEDS);
     }
 
-    fn evaluate_into(&self, table: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+    fn differentiate(&self, table: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
         let (part, samples, classes) = (table.request().find(&NEEDS)?, table.samples(), table.classes());
         let ratio = |sample, class| {
             let sum = |sum| table.sum(Group::Sample(sample), class, part, sum);
@@ -32,7 +32,7 @@ impl LossHead for LogCoshDice {
         for (sample, class) in places() {
             mean += factor * (1.0 - ratio(sample, class)?.0);
         }
-        evaluation.reset(table.request(), samples, classes, Values::One);
+        evaluation.reset(table.request(), samples, classes, Values::One)?;
         evaluation.values[0] = mean.cosh().ln();
         for (sample, class) in places() {
             let ((ratio, union), slope) = (ratio(sample, class)?, factor * mean.tanh());
@@ -47,13 +47,13 @@ impl LossHead for LogCoshDice {
 pub(crate) fn train(steps: usize) -> Result<Vec<f64>, Error> {
     let (shape, voxels) = ([1, 3, 8, 8, 8], 512);
     let labels: Vec<u8> = (0..voxels).map(|voxel| (voxel / 64 % 3) as u8).collect();
-    let problem = Problem::new(View::label_map(&labels, &[1, 8, 8, 8])?);
+    let problem = Problem::new(View::map(&labels, &[1, 8, 8, 8])?);
     let (mut logits, mut gradient) = (vec![0.0_f32; 3 * voxels], vec![0.0_f32; 3 * voxels]);
     let (engine, mut workspace, mut losses) = (Engine::new(), Workspace::default(), Vec::new());
     for _ in 0..steps {
         let mut view = ViewMut::channels_first(&mut gradient, &shape)?;
         let z = View::channels_first(&logits, &shape)?;
-        engine.value_and_grad_into(&z, &problem, &LogCoshDice, &mut view, &mut workspace)?;
+        engine.value_and_grad_into(&z, &problem, &LogCoshDice, &[1.0], &mut view, &mut workspace)?;
         losses.push(workspace.evaluation.value());
         logits.iter_mut().zip(&gradient).for_each(|(z, g)| *z -= 3000.0 * g);
     }

@@ -68,8 +68,9 @@ fn absent_class(loss: &GeneralizedDice, spatial: &[usize]) -> Result<(f64, f64),
     let mut gradient = vec![0.0_f32; prediction.len()];
     let evaluation = Engine::new().value_and_grad(
         &View::channels_first(&prediction, &shape)?,
-        &Problem::new(View::label_map(&labels, &label_shape)?),
+        &Problem::new(View::map(&labels, &label_shape)?),
         loss,
+        &[1.0],
         &mut ViewMut::channels_first(&mut gradient, &shape)?,
     )?;
     let steepest = gradient.iter().fold(0.0_f32, |steepest, g| steepest.max(g.abs()));
@@ -82,6 +83,6 @@ fn uniform(loss: &GeneralizedDice, side: usize) -> Result<f64, Error> {
     let labels: Vec<u8> = (0..voxels).map(|voxel| (voxel * CLASSES / voxels) as u8).collect();
     let logits = vec![0.0; CLASSES * voxels];
     let logits = View::channels_first(&logits, &[1, CLASSES, side, side, side])?;
-    let problem = Problem::new(View::label_map(&labels, &[1, side, side, side])?);
+    let problem = Problem::new(View::map(&labels, &[1, side, side, side])?);
     Ok(Engine::new().value(&logits, &problem, loss)?.value())
 }

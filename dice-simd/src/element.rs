@@ -11,6 +11,7 @@ use crate::real::Real;
 /// Where the elements of a tensor lie, and what they are.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Elements {
+    Bool(*mut Bool),
     U8(*mut u8),
     F16(*mut f16),
     Bf16(*mut bf16),
@@ -18,10 +19,16 @@ pub(crate) enum Elements {
     F64(*mut f64),
 }
 
+/// A byte: 0 is false, and any other is true.
+#[derive(Debug, Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Bool(u8);
+
 /// Calls `$body` with `$pointer` bound to the pointer of whatever type.
 macro_rules! with_pointer {
     ($elements:expr, $pointer:ident => $body:expr) => {
         match $elements {
+            Elements::Bool($pointer) => $body,
             Elements::U8($pointer) => $body,
             Elements::F16($pointer) => $body,
             Elements::Bf16($pointer) => $body,
@@ -78,6 +85,20 @@ pub(crate) trait Output: Element {
             // SAFETY: the caller's promise.
             unsafe { lanes.stream_line(to.wrapping_add(start).cast(), line) };
         }
+    }
+}
+
+impl Element for Bool {
+    fn elements(pointer: *mut Self) -> Elements {
+        Elements::Bool(pointer)
+    }
+    #[inline(always)]
+    fn borrow(elements: Elements) -> Option<*mut Self> {
+        if let Elements::Bool(pointer) = elements { Some(pointer) } else { None }
+    }
+    #[inline(always)]
+    fn widen<R: Real>(self) -> R {
+        R::from_u8(self.0.min(1))
     }
 }
 

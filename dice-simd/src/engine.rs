@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use dice_core::{
-    CheckedProblem, Confusion, Cotangent, Dims, Error, Evaluation, Labels, Layout, LossHead, Problem, Request,
-    Statistics, Target, View, ViewMut,
+    CheckedProblem, Confusion, Cotangent, Error, Evaluation, Labels, Layout, LossHead, Problem, Request, Statistics,
+    Target, View, ViewMut,
 };
 
 use crate::executor::{Executor, Serial};
@@ -30,7 +30,7 @@ const CLAIMS_PER_THREAD: usize = 16;
 /// Bytes of gradient from which it is written past the caches: about half of a last-level cache.
 const STREAM_FROM: usize = 16 << 20;
 
-/// Where a gradient goes. A `&mut ViewMut` is one that is overwritten.
+/// Where a gradient goes. A view, or a `&mut` of one, is overwritten.
 ///
 /// Its element type may be any with the arithmetic of the prediction: an f32 gradient of f16 logits, for instance. It is
 /// rounded once, after the upstream gradient, the weights and what is already there.
@@ -45,6 +45,12 @@ pub enum Gradient<'a, G> {
 impl<'a, G> From<&'a mut ViewMut<'_, G>> for Gradient<'a, G> {
     fn from(view: &'a mut ViewMut<'_, G>) -> Self {
         Self::Overwrite(view.reborrow())
+    }
+}
+
+impl<'a, G> From<ViewMut<'a, G>> for Gradient<'a, G> {
+    fn from(view: ViewMut<'a, G>) -> Self {
+        Self::Overwrite(view)
     }
 }
 
@@ -158,16 +164,17 @@ impl<X: Executor> Engine<X> {
         voxels: Range<usize>,
         statistics: &mut Statistics,
     ) -> Result<(), Error> {
+        let _mode = DefaultFloatMode::install();
         let layout = *logits.layout();
         let checked = problem.check(&layout)?;
         request.check(layout.channels(), matches!(problem.target, Target::Labels(_)))?;
         let tiles = self.tiles(&layout, problem, voxels)?;
         let source = Source::new(logits, checked);
-        statistics.reset(layout.samples(), layout.channels(), request);
+        statistics.reset(layout.samples(), layout.channels(), request)?;
         let found = Mutex::new(Found { statistics, bad: FirstBad::default(), not_finite: NotFinite::default() });
         let (non_finite, real) = (problem.non_finite, PhantomData::<R>);
         let pass = StatisticsPass { source: &source, tiles: &tiles, request, non_finite, found: &found, real };
-        self.run(&layout, &tiles, |isa| R::claim_statistics(isa, pass));
+        self.run(&layout, &tiles, |isa| R::claim_statistics(isa, pass))?;
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         source.voxels().error(found.bad)?;
         found.not_finite.error()
@@ -212,8 +219,8 @@ impl<X: Executor> Engine<X> {
             Gradient::Accumulate(view) => (view, Mode::Accumulate),
         };
         if view.layout().dims() != layout.dims() {
-            let (expected, found) = (Dims::new(layout.dims()), Dims::new(view.layout().dims()));
-            return Err(Error::ShapeMismatch { what: "gradient", expected, found });
+            let (expected, found) = (layout.written(), view.layout().written());
+            return Err(Error::ShapeMismatch { what: "gradient", whose: "the logits'", expected, found });
         }
         let sink = Sink::new(&mut view, mode);
         self.pull_back::<T::Arithmetic>(Planes::new(logits), problem, cotangent, upstream, voxels, &sink)
@@ -261,6 +268,7 @@ impl<X: Executor> Engine<X> {
         voxels: Range<usize>,
         sink: &Sink<'_>,
     ) -> Result<(), Error> {
+        let _mode = DefaultFloatMode::install();
         let layout = *logits.layout();
         let checked = problem.check(&layout)?;
         cotangent.check(layout.samples(), layout.channels(), upstream)?;
@@ -272,8 +280,7 @@ impl<X: Executor> Engine<X> {
         let tiles = self.tiles(&layout, problem, voxels)?;
         let real = PhantomData::<R>;
         let pass = PullbackPass { source: &source, tiles: &tiles, cotangent, upstream, sink, real };
-        self.run(&layout, &tiles, |isa| R::claim_pullback(isa, pass));
-        Ok(())
+        self.run(&layout, &tiles, |isa| R::claim_pullback(isa, pass))
     }
 
     /// Steps 1 and 2: the loss of `logits`.
@@ -302,16 +309,19 @@ impl<X: Executor> Engine<X> {
         loss: &dyn LossHead,
         workspace: &mut Workspace,
     ) -> Result<(), Error> {
+        let _mode = DefaultFloatMode::install();
         let Workspace { request, statistics, evaluation } = workspace;
         request.clear();
         loss.require(request);
         self.statistics_into(logits, problem, request, 0..logits.layout().voxels(), statistics)?;
-        let _mode = DefaultFloatMode::install();
-        loss.evaluate_into(statistics, evaluation)
+        loss.evaluate_into(statistics, evaluation)?;
+        // The sign of a NaN is that of the CPU that made it.
+        evaluation.values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = f64::NAN);
+        Ok(())
     }
 
-    /// All three steps: the loss of `logits` and, in `gradient`, the gradient of the (sum of the) loss with respect to them.
-    /// An error leaves `gradient` untouched.
+    /// All three steps: the loss of `logits` and, in `gradient`, the gradient Σ_i upstream_i ∂L_i/∂z with respect to them.
+    /// `upstream` holds one number, 1 as a rule or a loss scale, or one per value of the loss. An error leaves `gradient` untouched.
     ///
     /// # Errors
     /// As [`value`](Self::value) and [`pullback`](Self::pullback).
@@ -320,10 +330,11 @@ impl<X: Executor> Engine<X> {
         logits: &View<'_, T>,
         problem: &Problem<'_>,
         loss: &dyn LossHead,
+        upstream: &[f64],
         gradient: impl Into<Gradient<'a, G>>,
     ) -> Result<Evaluation, Error> {
         let mut workspace = Workspace::default();
-        self.value_and_grad_into(logits, problem, loss, gradient, &mut workspace)?;
+        self.value_and_grad_into(logits, problem, loss, upstream, gradient, &mut workspace)?;
         Ok(workspace.evaluation)
     }
 
@@ -336,12 +347,13 @@ impl<X: Executor> Engine<X> {
         logits: &View<'_, T>,
         problem: &Problem<'_>,
         loss: &dyn LossHead,
+        upstream: &[f64],
         gradient: impl Into<Gradient<'a, G>>,
         workspace: &mut Workspace,
     ) -> Result<(), Error> {
         self.value_into(logits, problem, loss, workspace)?;
         let checked = Problem { labels_checked: true, ..*problem };
-        self.pullback(logits, &checked, &workspace.evaluation.cotangent, &[1.0], gradient)
+        self.pullback(logits, &checked, &workspace.evaluation.cotangent, upstream, gradient)
     }
 
     /// As [`value_and_grad`](Self::value_and_grad); the gradient takes the place of the logits.
@@ -353,10 +365,11 @@ impl<X: Executor> Engine<X> {
         logits: &mut ViewMut<'_, T>,
         problem: &Problem<'_>,
         loss: &dyn LossHead,
+        upstream: &[f64],
     ) -> Result<Evaluation, Error> {
         let evaluation = self.value(&logits.as_view(), problem, loss)?;
         let checked = Problem { labels_checked: true, ..*problem };
-        self.pullback_in_place(logits, &checked, &evaluation.cotangent, &[1.0])?;
+        self.pullback_in_place(logits, &checked, &evaluation.cotangent, upstream)?;
         Ok(evaluation)
     }
 
@@ -383,6 +396,7 @@ impl<X: Executor> Engine<X> {
         problem: &Problem<'_>,
         confusion: &mut Confusion,
     ) -> Result<(), Error> {
+        let _mode = DefaultFloatMode::install();
         let layout = *logits.layout();
         let checked = problem.check(&layout)?;
         if let Target::Dense(_) = problem.target {
@@ -390,10 +404,10 @@ impl<X: Executor> Engine<X> {
         }
         let tiles = self.tiles(&layout, problem, 0..layout.voxels())?;
         let source = Source::new(Planes::new(logits), checked);
-        let found = found_confusion(&layout, &checked, confusion);
+        let found = found_confusion(&layout, &checked, confusion)?;
         let real = PhantomData::<T::Arithmetic>;
         let pass = LogitConfusionPass { source: &source, tiles: &tiles, found: &found, real };
-        self.run(&layout, &tiles, |isa| T::Arithmetic::claim_confusion(isa, pass));
+        self.run(&layout, &tiles, |isa| T::Arithmetic::claim_confusion(isa, pass))?;
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         source.voxels().error(found.bad)
     }
@@ -427,14 +441,15 @@ impl<X: Executor> Engine<X> {
         problem: &Problem<'_>,
         confusion: &mut Confusion,
     ) -> Result<(), Error> {
+        let _mode = DefaultFloatMode::install();
         let prediction = prediction.into();
         let layout = *prediction.layout();
         let checked = problem.check_map(&layout, classes)?;
         let tiles = self.tiles(&layout, problem, 0..layout.voxels())?;
         let (voxels, prediction) = (Voxels::new(checked), LabelMap::new(prediction));
-        let found = found_confusion(&layout, &checked, confusion);
+        let found = found_confusion(&layout, &checked, confusion)?;
         let pass = MapConfusionPass { prediction: &prediction, voxels: &voxels, tiles: &tiles, found: &found };
-        self.run(&layout, &tiles, |isa| passes::claim_map_confusion(isa, pass));
+        self.run(&layout, &tiles, |isa| passes::claim_map_confusion(isa, pass))?;
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         voxels.error(found.bad)
     }
@@ -450,6 +465,7 @@ impl<X: Executor> Engine<X> {
     /// Those of [`Problem::check_map`] for a prediction of the target's shape; [`Error::LabelOutOfRange`] or [`Error::Weight`]
     /// (the first).
     pub fn add_volumes(&self, problem: &Problem<'_>, volumes: &mut [f64]) -> Result<(), Error> {
+        let _mode = DefaultFloatMode::install();
         let layout = *problem.target.layout();
         let voxels = Voxels::new(problem.check_map(&layout, volumes.len())?);
         let found = self.look_at_labels(&layout, &voxels, 0..layout.voxels(), volumes.len())?;
@@ -468,7 +484,7 @@ impl<X: Executor> Engine<X> {
         let tiles = self.tiles(layout, &voxels.problem().problem, range)?;
         let found = Mutex::new(FoundLabels::default());
         let pass = LabelPass { voxels, tiles: &tiles, classes, found: &found };
-        self.run(layout, &tiles, |isa| passes::claim_labels(isa, pass));
+        self.run(layout, &tiles, |isa| passes::claim_labels(isa, pass))?;
         let FoundLabels { volumes, bad } = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         voxels.error(bad)?;
         Ok(volumes)
@@ -479,16 +495,25 @@ impl<X: Executor> Engine<X> {
             let Range { start, end } = voxels;
             return Err(Error::VoxelRange { start, end, voxels: layout.voxels() });
         }
-        let elements = layout.channels() * TILE_VOXELS;
-        let shares = elements.saturating_mul(self.executor.claimants()).saturating_mul(CLAIMS_PER_THREAD);
+        // Without a voxel there may be any number of channels, and an executor may say anything.
+        let elements = layout.channels().saturating_mul(TILE_VOXELS);
+        let shares = elements.saturating_mul(self.claimants()).saturating_mul(CLAIMS_PER_THREAD);
         let run = (PER_CLAIM / elements).min(layout.dims().iter().product::<usize>() / shares);
         Ok(Tiles::new(layout.samples(), voxels, problem.offset, run.max(1)))
     }
 
+    /// The threads that could claim tiles.
+    fn claimants(&self) -> usize {
+        self.executor.claimants().max(1)
+    }
+
     /// Has as many threads as there is work for `claim` tiles on the engine's instruction set.
-    fn run(&self, layout: &Layout, tiles: &Tiles, claim: impl Fn(Isa) + Sync) {
+    ///
+    /// # Errors
+    /// [`Error::Executor`].
+    fn run(&self, layout: &Layout, tiles: &Tiles, claim: impl Fn(Isa) + Sync) -> Result<(), Error> {
         if tiles.len() == 0 {
-            return;
+            return Ok(());
         }
         let isa = self.isa;
         let claim = || {
@@ -496,8 +521,14 @@ impl<X: Executor> Engine<X> {
             claim(isa);
         };
         let elements: usize = layout.dims().iter().product();
-        let claimants = if elements < PARALLEL_FROM { 1 } else { self.executor.claimants().min(tiles.len()) };
-        if claimants > 1 { self.executor.run(claimants, &claim) } else { claim() }
+        let claimants = if elements < PARALLEL_FROM { 1 } else { self.claimants().min(tiles.len()) };
+        if claimants > 1 {
+            self.executor.run(claimants, &claim)
+        } else {
+            claim()
+        }
+        // Every claimant has returned, and none does before the last tile is claimed.
+        if tiles.are_claimed() { Ok(()) } else { Err(Error::Executor) }
     }
 }
 
@@ -516,7 +547,7 @@ fn found_confusion<'t>(
     layout: &Layout,
     checked: &CheckedProblem<'_>,
     confusion: &'t mut Confusion,
-) -> Mutex<FoundConfusion<'t>> {
-    confusion.reset(layout.samples(), checked.allowed);
-    Mutex::new(FoundConfusion { confusion, bad: FirstBad::default() })
+) -> Result<Mutex<FoundConfusion<'t>>, Error> {
+    confusion.reset(layout.samples(), checked.allowed)?;
+    Ok(Mutex::new(FoundConfusion { confusion, bad: FirstBad::default() }))
 }

@@ -4,13 +4,15 @@
 //! then adds its sums to the shared table. Running it once, on one thread, is enough for a right result; running it on
 //! several threads at once makes the pass parallel. Since the sums are order-free, who claims which tile leaves no trace.
 
+use std::sync::Arc;
+
 /// A way to run a claimant on several threads.
 pub trait Executor: Sync {
     /// The number of threads that could claim at once, the caller's among them.
     fn claimants(&self) -> usize;
 
     /// Calls `claim` at least once and at most `limit` times (`limit` ≥ 1), on any threads, at once or one after the
-    /// other, and returns when every call has returned.
+    /// other, and returns when every call has returned. If it does not call it, the pass is an error.
     fn run(&self, limit: usize, claim: &(dyn Fn() + Sync));
 }
 
@@ -49,12 +51,21 @@ impl Executor for Rayon {
     }
 }
 
-impl<X: Executor + ?Sized> Executor for &X {
-    fn claimants(&self) -> usize {
-        (**self).claimants()
-    }
+/// Makes executors of what leads to one.
+macro_rules! pointers {
+    ($([$($bound:tt)*] $pointer:ty),*) => {
+        $(
+            impl<X: Executor + ?Sized $($bound)*> Executor for $pointer {
+                fn claimants(&self) -> usize {
+                    (**self).claimants()
+                }
 
-    fn run(&self, limit: usize, claim: &(dyn Fn() + Sync)) {
-        (**self).run(limit, claim);
-    }
+                fn run(&self, limit: usize, claim: &(dyn Fn() + Sync)) {
+                    (**self).run(limit, claim);
+                }
+            }
+        )*
+    };
 }
+
+pointers!([] &X, [] Box<X>, [+ Send] Arc<X>);

@@ -46,6 +46,15 @@ impl Isa {
         }
     }
 
+    /// Whether some CPU of the architecture that this program is compiled for has it.
+    pub fn is_of_architecture(self) -> bool {
+        match self {
+            Self::Scalar | Self::Portable => true,
+            Self::Neon => cfg!(target_arch = "aarch64"),
+            Self::Avx2 | Self::Avx512 => cfg!(target_arch = "x86_64"),
+        }
+    }
+
     /// The levels of this CPU, least first.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|isa| isa.is_available())
@@ -98,18 +107,32 @@ impl FromStr for Isa {
 #[error("this CPU has no {0}")]
 pub struct UnavailableIsa(pub Isa);
 
+/// A cap was asked for that is of another architecture: it would say nothing about this one's levels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is no level of {ARCH} CPUs", ARCH = std::env::consts::ARCH)]
+pub struct ForeignIsa(pub Isa);
+
 /// No cap is known yet.
 const UNSET: u8 = u8::MAX;
 /// A plain atomic, no lock: a child after `fork` may ask while another thread of its parent did.
 static MAX_ISA: AtomicU8 = AtomicU8::new(UNSET);
 
 /// Caps the level of engines made from now on. It overrides the environment variable `DICE_MAX_ISA`.
-pub fn set_max_isa(isa: Isa) {
+///
+/// # Errors
+/// [`ForeignIsa`] of a level that no CPU of [this architecture](Isa::is_of_architecture) has; the cap stays as it was. A level that
+/// only this CPU lacks is a cap like any other.
+pub fn set_max_isa(isa: Isa) -> Result<(), ForeignIsa> {
+    if !isa.is_of_architecture() {
+        return Err(ForeignIsa(isa));
+    }
     MAX_ISA.store(isa as u8, Ordering::Relaxed);
+    Ok(())
 }
 
 /// The cap: that of [`set_max_isa`], else that of the environment variable `DICE_MAX_ISA` (a level's name) as it was when
-/// first asked for, else none, which is [`Isa::Avx512`].
+/// first asked for, else none, which is [`Isa::Avx512`]. An empty variable is none; one that is no level here is none either, and
+/// a line on standard error says so.
 pub fn max_isa() -> Isa {
     let cap = |number| Isa::ALL.into_iter().find(|&isa| isa as u8 == number);
     cap(MAX_ISA.load(Ordering::Relaxed)).unwrap_or_else(|| {
@@ -123,10 +146,21 @@ pub fn max_isa() -> Isa {
 }
 
 fn from_environment() -> Isa {
-    let Ok(name) = std::env::var("DICE_MAX_ISA") else { return Isa::Avx512 };
-    name.parse().unwrap_or_else(|error| {
+    let Some(value) = std::env::var_os("DICE_MAX_ISA").filter(|value| !value.is_empty()) else { return Isa::Avx512 };
+    let level = value.to_str().and_then(|name| name.parse::<Isa>().ok());
+    level.filter(|isa| isa.is_of_architecture()).unwrap_or_else(|| {
+        // A value may be of any length.
+        let value: String = value.to_string_lossy().chars().take(LONGEST_SHOWN).collect();
+        let levels: Vec<_> = Isa::ALL.into_iter().filter(|isa| isa.is_of_architecture()).map(Isa::name).collect();
+        let (levels, arch) = (levels.join(", "), std::env::consts::ARCH);
         // Unlike `eprintln!`, no panic where standard error cannot be written.
-        let _ = writeln!(std::io::stderr(), "dice: DICE_MAX_ISA: {error}; no cap is set");
+        let _ = writeln!(
+            std::io::stderr(),
+            "dice: DICE_MAX_ISA={value:?} is no level of {arch} CPUs ({levels}): no cap is set"
+        );
         Isa::Avx512
     })
 }
+
+/// So many characters of a variable that makes no sense are shown.
+const LONGEST_SHOWN: usize = 40;

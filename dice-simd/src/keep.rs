@@ -52,6 +52,12 @@ impl<T: Keep> Drop for Lent<T> {
     }
 }
 
+/// Gives back what the thread keeps.
+pub(crate) fn forget<T: Keep>() {
+    // A thread that is about to end keeps nothing.
+    drop(T::kept().try_with(Cell::take));
+}
+
 /// Makes room for `len` elements and no more; those that were there may keep what they held.
 pub(crate) fn fit<T: Clone>(room: &mut Vec<T>, len: usize, nothing: T) {
     if room.capacity() < len {

@@ -11,11 +11,11 @@
 //! let logits = [2.0, 1.0, -1.0, 0.0, -2.0, 0.0, 1.0, 3.0_f32];
 //! let labels = [0, 0, 1, 1_u8];
 //! let logits = View::channels_first(&logits, &shape)?;
-//! let problem = Problem::new(View::label_map(&labels, &[1, 1, 2, 2])?);
+//! let problem = Problem::new(View::map(&labels, &[1, 1, 2, 2])?);
 //! let mut gradient = [0.0_f32; 8];
 //! let mut gradient = ViewMut::channels_first(&mut gradient, &shape)?;
 //! let loss = Compound::default(); // soft Dice + cross-entropy; see `loss` for others
-//! let eval = Engine::new().value_and_grad(&logits, &problem, &loss, &mut gradient)?;
+//! let eval = Engine::new().value_and_grad(&logits, &problem, &loss, &[1.0], &mut gradient)?;
 //! assert!(eval.value() < 0.4);
 //! # Ok::<(), dice_simd::Error>(())
 //! ```
@@ -42,20 +42,16 @@ mod scatter;
 mod tile;
 mod workspace;
 
-pub use dice_core as core;
-pub use dice_core::{
-    Activation, Confusion, Cotangent, Dense, Error, Evaluation, Grouping, Labels, LossHead, NonFinite, Problem,
-    Reduction, Request, Statistics, Target, View, ViewMut, half, loss,
-};
+pub use dice_core::*;
 pub use engine::{DefaultExecutor, Engine, Gradient};
 pub use executor::Executor;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
 pub use executor::Serial;
-pub use isa::{Isa, UnavailableIsa, UnknownIsa, max_isa, set_max_isa};
+pub use isa::{ForeignIsa, Isa, UnavailableIsa, UnknownIsa, max_isa, set_max_isa};
 pub use kernel::{
-    exp_m1_nonpositive, exp_m1_nonpositive_f64, exp_nonpositive, exp_nonpositive_f64, ln_1p_unit, ln_1p_unit_f64,
-    ln_positive, ln_positive_f64, pow_unit, pow_unit_f64,
+    exp_m1_nonpositive, exp_m1_nonpositive_f64, exp_nonpositive, exp_nonpositive_f64, forget_rooms, ln_1p_unit,
+    ln_1p_unit_f64, ln_positive, ln_positive_f64, pow_unit, pow_unit_f64,
 };
 pub use lanes::DefaultFloatMode;
 pub use passes::{Arithmetic, Float};

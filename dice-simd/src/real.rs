@@ -22,6 +22,8 @@ pub(crate) trait Real:
     const ONE: Self;
     const HALF: Self;
     const NEG_INFINITY: Self;
+    /// The NaN that outputs hold: positive and quiet. That of an operation has the sign of the CPU, or of an operand.
+    const NAN: Self;
     /// The least normal number,
     const MIN_POSITIVE: Self;
     /// and how many octaves it is below 1.
@@ -59,6 +61,12 @@ pub(crate) trait Real:
     fn to_f64(self) -> f64;
     /// self · b + c, rounded once.
     fn mul_add(self, b: Self, c: Self) -> Self;
+    /// Itself; [`NAN`](Self::NAN) if it is one.
+    #[inline(always)]
+    #[expect(clippy::eq_op, reason = "what is not equal to itself is NaN")]
+    fn canonical(self) -> Self {
+        if self == self { self } else { Self::NAN }
+    }
     /// −|self|.
     fn neg_abs(self) -> Self;
     /// 2^(n / steps) of the n ≥ −K · steps that [`MAGIC`](Self::MAGIC) left in the low bits; +0 in the lowest octave.
@@ -95,6 +103,7 @@ impl Real for f32 {
     const ONE: Self = 1.0;
     const HALF: Self = 0.5;
     const NEG_INFINITY: Self = Self::NEG_INFINITY;
+    const NAN: Self = Self::NAN;
     const MIN_POSITIVE: Self = Self::MIN_POSITIVE;
     const OCTAVES_BELOW_ONE: f64 = 126.0;
     const IS_TUNED: bool = true;
@@ -168,6 +177,7 @@ impl Real for f64 {
     const ONE: Self = 1.0;
     const HALF: Self = 0.5;
     const NEG_INFINITY: Self = Self::NEG_INFINITY;
+    const NAN: Self = Self::NAN;
     const MIN_POSITIVE: Self = Self::MIN_POSITIVE;
     const OCTAVES_BELOW_ONE: f64 = 1022.0;
     const IS_TUNED: bool = false;

@@ -104,6 +104,11 @@ impl Tiles {
         self.total
     }
 
+    /// Whether every tile was handed out.
+    pub(crate) fn are_claimed(&self) -> bool {
+        self.next.0.load(Ordering::Relaxed) >= self.total
+    }
+
     /// Tiles that nobody else is given, until none is left.
     pub(crate) fn claims(&self) -> Claims<'_> {
         Claims { tiles: self, run: 0..0 }

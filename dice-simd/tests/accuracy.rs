@@ -62,7 +62,7 @@ impl Exact {
     /// The table of the whole volume: each distinct voxel's numbers times how often it occurs, a product rounded by 1e-16.
     fn statistics(&self, request: &Request) -> Statistics {
         let classes = self.palette[0].logits.len();
-        let mut statistics = Statistics::new(1, classes, request);
+        let mut statistics = Statistics::new(1, classes, request).unwrap();
         let words = statistics.sample_mut(0);
         for (voxel, &count) in self.palette.iter().zip(&self.counts) {
             let mut p: Vec<f64> = voxel.logits.iter().map(|&z| z.into()).collect();

@@ -99,7 +99,7 @@ fn nothing_is_allocated_twice(level: &Level) {
             let engine = level.engine();
             let mut call = || {
                 let mut gradient = inputs.gradient.view_mut(&mut gradient);
-                engine.value_and_grad_into(&logits, &problem, &loss, &mut gradient, &mut workspace).unwrap();
+                engine.value_and_grad_into(&logits, &problem, &loss, &[1.0], &mut gradient, &mut workspace).unwrap();
                 if let Target::Labels(_) = problem.target {
                     engine.confusion_into(&logits, &problem, &mut confusion).unwrap();
                 }
@@ -129,14 +129,14 @@ fn a_small_call_stays_at_home(level: &Level) {
     let shape = [1, 4, 16, 16, 16];
     let mut gradient = vec![0.0_f32; logits.len()];
     let logits = View::channels_first(&logits, &shape).unwrap();
-    let map = View::label_map(&labels, &[1, 16, 16, 16]).unwrap();
+    let map = View::map(&labels, &[1, 16, 16, 16]).unwrap();
     let problem = Problem::new(map);
     let engine = level.engine_on(NoOthers);
     let (mut workspace, mut confusion) = (Workspace::default(), Confusion::default());
     let mut call = || {
         let mut gradient = ViewMut::channels_first(&mut gradient, &shape).unwrap();
         engine
-            .value_and_grad_into(&logits, &problem, &GeneralizedDice::default(), &mut gradient, &mut workspace)
+            .value_and_grad_into(&logits, &problem, &GeneralizedDice::default(), &[1.0], &mut gradient, &mut workspace)
             .unwrap();
         engine.confusion_of_labels_into(map, 4, &problem, &mut confusion).unwrap();
     };
@@ -168,11 +168,11 @@ where
     Box::new(move || {
         let shape = [1, classes, voxels];
         let logits = View::channels_last(&logits, &shape).unwrap();
-        let map = View::label_map(&labels, &[1, voxels]).unwrap();
+        let map = View::map(&labels, &[1, voxels]).unwrap();
         let (sparse, dense) = (Problem::new(map), Problem::new(Dense::from(logits)));
         for problem in [sparse, dense] {
             let mut gradient = ViewMut::channels_last(&mut gradient, &shape).unwrap();
-            let found = engine.value_and_grad(&logits, &problem, &loss, &mut gradient).unwrap();
+            let found = engine.value_and_grad(&logits, &problem, &loss, &[1.0], &mut gradient).unwrap();
             let added = Gradient::Accumulate(gradient);
             engine.pullback(&logits, &problem, &found.cotangent, &[1.0], added).unwrap();
         }
@@ -233,7 +233,7 @@ fn all_that_rayon_allocates_is_its_own(level: &Level) {
     let labels: Vec<u8> = (0..voxels).map(|_| random.below(4) as u8).collect();
     let mut gradient = vec![0.0_f32; logits.len()];
     let logits = View::channels_first(&logits, &[1, 4, voxels]).unwrap();
-    let problem = Problem::new(View::label_map(&labels, &[1, voxels]).unwrap());
+    let problem = Problem::new(View::map(&labels, &[1, voxels]).unwrap());
     let engine = level.engine_on(Rayon);
     let mut workspace = Workspace::default();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
@@ -242,7 +242,7 @@ fn all_that_rayon_allocates_is_its_own(level: &Level) {
     pool.broadcast(|_| {
         let mut gradient = vec![0.0_f32; 4 * voxels];
         let mut gradient = ViewMut::channels_first(&mut gradient, &[1, 4, voxels]).unwrap();
-        level.engine().value_and_grad(&logits, &problem, &GeneralizedDice::default(), &mut gradient).unwrap();
+        level.engine().value_and_grad(&logits, &problem, &GeneralizedDice::default(), &[1.0], &mut gradient).unwrap();
     });
     pool.install(|| {
         // rayon's queues grow for a while.
@@ -255,7 +255,7 @@ fn all_that_rayon_allocates_is_its_own(level: &Level) {
         let ours = count(&mut || {
             let mut gradient = ViewMut::channels_first(&mut gradient, &[1, 4, voxels]).unwrap();
             let loss = GeneralizedDice::default();
-            engine.value_and_grad_into(&logits, &problem, &loss, &mut gradient, &mut workspace).unwrap();
+            engine.value_and_grad_into(&logits, &problem, &loss, &[1.0], &mut gradient, &mut workspace).unwrap();
         });
         // Two passes, each of which asks one other thread.
         let bare = count(&mut || (0..2).for_each(|_| Rayon.run(2, &|| ())));
@@ -277,7 +277,7 @@ fn an_allocation_is_seen() {
     let logits = [0.0_f32; 128];
     let problem_labels = [0_u8; 64];
     let logits = View::channels_first(&logits, &[1, 2, 64]).unwrap();
-    let problem = Problem::new(View::label_map(&problem_labels, &[1, 64]).unwrap());
+    let problem = Problem::new(View::map(&problem_labels, &[1, 64]).unwrap());
     let engine: Engine<Serial> = Engine::serial();
     let call = || drop(engine.value(&logits, &problem, &GeneralizedDice::default()).unwrap());
     call();

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Barrier;
 
-use common::{Axis, Level, Placed, Random, Scene, Tensor, map_of, per_level, rounds};
+use common::{Axis, Level, Placed, Random, Scene, Tensor, map_of, per_level, possible, rounds};
 use dice_core::loss::GeneralizedDice;
 use dice_core::{
     Activation, Cotangent, Dims, Error, Group, Grouping, LossHead, NonFinite, Problem, Reduction, Request, Statistics,
@@ -44,11 +44,11 @@ impl Executor for Threads {
 /// Demands that every way into the engine that reads labels gives `error`, and writes nothing.
 #[track_caller]
 fn demand_label_error<X: Executor>(scene: &Scene, engine: &Engine<X>, error: &Error) {
-    let loss = with(Activation::Softmax);
-    assert_eq!(scene.statistics(engine, &softmax()).unwrap_err(), *error);
+    let loss = with(possible(Activation::Softmax, scene.classes()));
+    assert_eq!(scene.statistics(engine, &loss.request()).unwrap_err(), *error);
     assert_eq!(engine.value(&scene.logits.view(), &scene.problem(), &loss).unwrap_err(), *error);
     assert_eq!(scene.value_and_grad(engine, &loss).unwrap_err(), *error, "the usual call");
-    let cotangent = Cotangent::new(&softmax(), 1, scene.classes(), Values::One);
+    let cotangent = Cotangent::new(&loss.request(), 1, scene.classes(), Values::One).unwrap();
     assert_eq!(scene.pullback(engine, &cotangent, &[1.0]).unwrap_err(), *error, "a pullback on its own");
 }
 
@@ -117,7 +117,7 @@ fn labels_outside_a_range(level: &Level) {
     let of = |index, label| Error::LabelOutOfRange { index, label, classes: 3 };
     assert_eq!(part(0..101).unwrap_err(), of(30_100, 8));
     assert_eq!(part(0..30_000).unwrap_err(), of(20_000, 9));
-    let cotangent = Cotangent::new(&softmax(), 1, 3, Values::One);
+    let cotangent = Cotangent::new(&softmax(), 1, 3, Values::One).unwrap();
     let mut gradient = vec![7.0_f32; 2 * 3 * 30_000];
     let mut view = ViewMut::channels_first(&mut gradient, &[2, 3, 30_000]).unwrap();
     assert!(engine.pullback_range(&logits, &problem, &cotangent, &[1.0], 101..20_000, &mut view).is_ok());
@@ -147,29 +147,31 @@ per_level!(unchecked_labels);
 fn shapes_that_do_not_fit(level: &Level) {
     let engine = level.engine();
     let scene = Scene::plain(5, &[2, 3, 4, 5]);
-    let (logits, cotangent) = (scene.logits.view(), Cotangent::new(&softmax(), 1, 3, Values::One));
+    let (logits, cotangent) = (scene.logits.view(), Cotangent::new(&softmax(), 1, 3, Values::One).unwrap());
     let loss = with(Activation::Softmax);
     let labels = [0_u8; 1000];
-    let expected = Dims::new(&[2, 3, 4, 5]);
+    let misfit = |what, shape: &[usize]| {
+        let (expected, found) = (Dims::new(&[2, 3, 4, 5]), Dims::new(shape));
+        Error::ShapeMismatch { what, whose: "the logits'", expected, found }
+    };
     for shape in [&[2, 4, 4][..], &[1, 4, 5], &[2, 20], &[2, 4, 5, 1], &[2, 5, 4], &[40], &[2, 0, 5]] {
-        let map = View::label_map(&labels, shape).unwrap();
-        let found = Dims::new(map.layout().dims());
-        let error = Error::ShapeMismatch { what: "label map", expected, found };
+        let map = View::map(&labels[..shape.iter().product()], shape).unwrap();
+        let error = misfit("label map", shape);
         let problem = Problem::new(map);
         assert_eq!(engine.statistics(&logits, &problem, &softmax()).unwrap_err(), error);
         let (a, b) = (
-            scene.gradient(|g| engine.value_and_grad(&logits, &problem, &loss, g)),
+            scene.gradient(|g| engine.value_and_grad(&logits, &problem, &loss, &[1.0], g)),
             scene.gradient(|g| engine.pullback(&logits, &problem, &cotangent, &[1.0], g)),
         );
         assert_eq!((a.unwrap_err(), b.unwrap_err()), (error.clone(), error));
     }
-    let channels = View::channels_first(&labels, &[2, 3, 4, 5]).unwrap();
+    let channels = View::channels_first(&labels[..120], &[2, 3, 4, 5]).unwrap();
     let error = engine.statistics(&logits, &Problem::new(channels), &softmax()).unwrap_err();
     assert!(matches!(error, Error::ShapeMismatch { what: "label map", .. }), "{error}");
 
     for shape in [&[2, 3, 5, 4][..], &[2, 3, 20], &[2, 2, 4, 5], &[1, 3, 4, 5], &[2, 3, 4, 5, 1], &[2, 3, 4, 6]] {
         let gradient = Scene { gradient: Placed::channels_first(shape), ..scene.clone() };
-        let error = Error::ShapeMismatch { what: "gradient", expected, found: Dims::new(shape) };
+        let error = misfit("gradient", shape);
         assert_eq!(gradient.pullback(&engine, &cotangent, &[1.0]).unwrap_err(), error);
         assert_eq!(gradient.value_and_grad(&engine, &loss).unwrap_err(), error);
     }
@@ -181,16 +183,16 @@ fn cotangents_that_do_not_fit(level: &Level) {
     let scene = Scene::plain(6, &[3, 3, 50]);
     let pullback = |cotangent: Cotangent, upstream: &[f64]| scene.pullback(&engine, &cotangent, upstream);
     let mismatch = |what, expected, found| Error::StatisticsMismatch { what, expected, found };
-    let error = pullback(Cotangent::new(&softmax(), 1, 4, Values::One), &[1.0]).unwrap_err();
+    let error = pullback(Cotangent::new(&softmax(), 1, 4, Values::One).unwrap(), &[1.0]).unwrap_err();
     assert_eq!(error, mismatch("classes of the cotangent", 3, 4));
-    let error = pullback(Cotangent::new(&softmax(), 2, 3, Values::One), &[1.0]).unwrap_err();
+    let error = pullback(Cotangent::new(&softmax(), 2, 3, Values::One).unwrap(), &[1.0]).unwrap_err();
     assert_eq!(error, mismatch("rows of the cotangent", 3, 2));
     for upstream in [&[][..], &[1.0; 2], &[1.0; 4]] {
-        let error = pullback(Cotangent::new(&softmax(), 3, 3, Values::PerGroup), upstream).unwrap_err();
+        let error = pullback(Cotangent::new(&softmax(), 3, 3, Values::PerGroup).unwrap(), upstream).unwrap_err();
         assert_eq!(error, Error::Length { what: "upstream gradient", expected: 3, found: upstream.len() });
     }
     for upstream in [&[1.0][..], &[1.0; 3]] {
-        assert!(pullback(Cotangent::new(&softmax(), 3, 3, Values::PerGroup), upstream).is_ok());
+        assert!(pullback(Cotangent::new(&softmax(), 3, 3, Values::PerGroup).unwrap(), upstream).is_ok());
     }
     let statistics = scene.statistics(&engine, &softmax()).unwrap();
     assert!(with(Activation::Sigmoid).evaluate(&statistics).is_err(), "a table of another activation");
@@ -201,7 +203,7 @@ fn ranges_outside_a_sample(level: &Level) {
     let engine = level.engine();
     let scene = Scene::plain(7, &[2, 2, 100]);
     let (logits, problem) = (scene.logits.view(), scene.problem());
-    let cotangent = Cotangent::new(&softmax(), 1, 2, Values::One);
+    let cotangent = Cotangent::new(&softmax(), 1, 2, Values::One).unwrap();
     #[expect(clippy::reversed_empty_ranges, reason = "that is what is tested")]
     let ranges = [0..101, 101..102, 60..50, usize::MAX - 1..usize::MAX, 0..usize::MAX];
     for range in ranges {
@@ -212,7 +214,7 @@ fn ranges_outside_a_sample(level: &Level) {
     }
     for empty in [0..0, 100..100, 64..64] {
         let statistics = engine.statistics_range(&logits, &problem, &softmax(), empty.clone()).unwrap();
-        assert_eq!(statistics, Statistics::new(2, 2, &softmax()));
+        assert_eq!(statistics, Statistics::new(2, 2, &softmax()).unwrap());
         let mut data = vec![3.0_f32; 400];
         let mut view = ViewMut::channels_first(&mut data, &[2, 2, 100]).unwrap();
         engine.pullback_range(&logits, &problem, &cotangent, &[1.0], empty, &mut view).unwrap();
@@ -224,13 +226,16 @@ per_level!(ranges_outside_a_sample);
 fn zero_classes(level: &Level) {
     let engine = level.engine();
     let logits = View::<f32>::channels_first(&[], &[2, 0, 5]).unwrap();
-    let problem = Problem::new(View::label_map(&[0_u8; 10], &[2, 5]).unwrap());
+    let problem = Problem::new(View::map(&[0_u8; 10], &[2, 5]).unwrap());
     let error = Error::ZeroClasses { shape: Dims::new(&[2, 0, 5]) };
     assert_eq!(engine.statistics(&logits, &problem, &softmax()).unwrap_err(), error);
     let mut gradient = ViewMut::<f32>::channels_first(&mut [], &[2, 0, 5]).unwrap();
-    let cotangent = Cotangent::new(&softmax(), 1, 0, Values::One);
+    let cotangent = Cotangent::new(&softmax(), 1, 0, Values::One).unwrap();
     assert_eq!(engine.pullback(&logits, &problem, &cotangent, &[1.0], &mut gradient).unwrap_err(), error);
-    assert_eq!(engine.value_and_grad(&logits, &problem, &with(Activation::Softmax), &mut gradient).unwrap_err(), error);
+    assert_eq!(
+        engine.value_and_grad(&logits, &problem, &with(Activation::Softmax), &[1.0], &mut gradient).unwrap_err(),
+        error
+    );
 }
 per_level!(zero_classes);
 
@@ -248,12 +253,15 @@ fn nothing_at_all(level: &Level) {
         for (_, make) in GeneralizedDice::PRESETS {
             for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None] {
                 let loss = GeneralizedDice { reduction, ..make() };
+                let activation = possible(loss.activation, shape[1]);
+                let is_default = loss == GeneralizedDice::default();
+                let loss = GeneralizedDice { activation, ..loss };
                 let statistics = scene.statistics(&level.engine(), &loss.request()).unwrap();
-                assert_eq!(statistics, Statistics::new(shape[0], shape[1], &loss.request()));
+                assert_eq!(statistics, Statistics::new(shape[0], shape[1], &loss.request()).unwrap());
                 let (evaluation, gradient) = scene.value_and_grad(&level.engine(), &loss).unwrap();
                 assert_eq!(evaluation.values, loss.evaluate(&statistics).unwrap().values);
                 assert!(evaluation.values.iter().all(|value| value.is_finite()), "{loss:?} {shape:?}");
-                assert!(loss != GeneralizedDice::default() || evaluation.values == [0.0]);
+                assert!(!is_default || evaluation.values == [0.0]);
                 assert!(gradient.is_empty());
             }
         }
@@ -266,12 +274,16 @@ per_level!(nothing_at_all);
 fn views_that_cannot_be() {
     let mut data = [0.0_f32; 60];
     let of_slice = |error: Error| matches!(error, Error::OutOfSlice { .. });
-    assert!(of_slice(View::channels_first(&data, &[1, 2, 31]).unwrap_err()));
-    assert!(of_slice(View::channels_last(&data, &[61, 1]).unwrap_err()));
-    assert!(of_slice(View::label_map(&data, &[2, 31]).unwrap_err()));
+    let length = |error: Error| matches!(error, Error::Length { found: 60, .. });
+    assert!(length(View::channels_first(&data, &[1, 2, 31]).unwrap_err()));
+    assert!(length(View::channels_first(&data, &[1, 2, 29]).unwrap_err()));
+    assert!(length(View::channels_last(&data, &[61, 1]).unwrap_err()));
+    assert!(length(View::map(&data, &[2, 31]).unwrap_err()));
+    assert!(of_slice(View::strided(&data, &[1, 2, 31], &[62, 31, 1], 0).unwrap_err()));
     assert!(of_slice(View::strided(&data, &[1, 2, 30], &[0, 30, -1], 28).unwrap_err()));
     assert!(View::strided(&data, &[1, 2, 30], &[0, 30, -1], 29).is_ok());
-    assert!(of_slice(ViewMut::channels_first(&mut data, &[1, 2, 31]).unwrap_err()));
+    assert!(length(ViewMut::channels_first(&mut data, &[1, 2, 31]).unwrap_err()));
+    assert!(of_slice(ViewMut::strided(&mut data, &[1, 2, 31], &[62, 31, 1], 0).unwrap_err()));
     let overlaps = |error: Error| matches!(error, Error::SelfOverlap { .. });
     assert!(overlaps(ViewMut::strided(&mut data, &[1, 2, 30], &[0, 29, 1], 0).unwrap_err()));
     assert!(overlaps(ViewMut::strided(&mut data, &[2, 2, 15], &[0, 15, 1], 0).unwrap_err()));
@@ -293,6 +305,7 @@ fn non_finite_logits_propagate(level: &Level) {
                     (Grouping::PerSample, Reduction::Mean),
                     (Grouping::Batch, Reduction::Mean),
                 ] {
+                    let activation = possible(activation, classes);
                     let loss = GeneralizedDice { grouping, reduction, ..with(activation) };
                     let expected = loss.evaluate(&scene.expected_statistics(&loss.request())).unwrap();
                     let expected_gradient = scene.expected_gradient(&expected.cotangent, &[1.0]);
@@ -341,8 +354,8 @@ fn non_finite_logits_as_an_error(level: &Level) {
     let mut seen = 0;
     let total = rounds(60, 12);
     for round in 0..total {
-        let activation = ACTIVATIONS[round % 3];
         let classes = 1 + round % 5;
+        let activation = possible(ACTIVATIONS[round % 3], classes);
         // Every fourth round so large that threads are used.
         let voxels = if round % 4 == 0 { 140_000 / classes } else { 1 + random.below(400) };
         let mut scene = Scene::plain(round as u64, &[2, classes, voxels]);
@@ -372,7 +385,7 @@ fn non_finite_logits_as_an_error(level: &Level) {
             };
             assert_eq!(index(&serial), index(&expected), "{activation:?} {shape:?}");
             assert_eq!(index(&threads), index(&expected), "{activation:?} {shape:?}");
-            let made = scene.gradient(|g| level.engine().value_and_grad(&logits, &problem, &loss, g));
+            let made = scene.gradient(|g| level.engine().value_and_grad(&logits, &problem, &loss, &[1.0], g));
             assert_eq!(made.is_err(), expected.is_err(), "an error of the usual call, too, and nothing written");
             seen += usize::from(expected.is_err());
         }
@@ -408,7 +421,7 @@ fn ignored_voxels_hold_anything(level: &Level) {
                     *z = random.pick(&[f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, 1e-40]);
                 }
             }
-            let loss = with(activation);
+            let loss = with(possible(activation, classes));
             let expected = clean.bits(&level.engine(), &loss);
             scene.bits(&level.engine(), &loss).demand(&expected, &format_args!("{activation:?} of {classes}"));
             let problem = Problem { non_finite: NonFinite::Error, ..scene.problem() };
@@ -437,7 +450,7 @@ fn huge_finite_logits(level: &Level) {
                 let label = |random: &mut Random| random.below(classes.max(2)) as u8;
                 let scene = Scene::new(&mut Random(13), &[2, classes, 700], logit, label);
                 for (name, make) in GeneralizedDice::PRESETS {
-                    let loss = GeneralizedDice { activation, ..make() };
+                    let loss = GeneralizedDice { activation: possible(activation, classes), ..make() };
                     let (evaluation, gradient) = scene.value_and_grad(&level.engine(), &loss).unwrap();
                     assert!(evaluation.value().is_finite(), "{name} on {activation:?}: {}", evaluation.value());
                     assert!(gradient.iter().all(|g| g.is_finite()), "{name} on {activation:?}");

@@ -7,8 +7,8 @@ use common::{Level, Placed, Random, Tensor, map_of, per_level, rounds};
 use dice_core::half::{bf16, f16};
 use dice_core::loss::GeneralizedDice;
 use dice_core::{
-    Activation, Cotangent, Dense, Dims, Error, Group, LossHead, NonFinite, Problem, Reduction, Request, Statistics,
-    Sums, Values, View, reference,
+    Activation, Cotangent, Dims, Error, Group, LossHead, NonFinite, Problem, Reduction, Request, Statistics, Sums,
+    Values, View, reference,
 };
 use dice_simd::Gradient;
 
@@ -44,13 +44,17 @@ fn demand<T: Number>(level: &Level, inputs: &Inputs<T>, problem: &Problem<'_>, e
     assert_eq!(engine.statistics(&logits, problem, &softmax()).unwrap_err(), *error, "statistics");
     assert_eq!(engine.value(&logits, problem, &loss).unwrap_err(), *error, "value");
     assert_eq!(reference::statistics(&logits, problem, &softmax()).unwrap_err(), *error, "reference");
-    let cotangent = Cotangent::new(&softmax(), 1, inputs.classes(), Values::One);
+    let cotangent = Cotangent::new(&softmax(), 1, inputs.classes(), Values::One).unwrap();
     let mut data = vec![T::of(7.0); inputs.gradient.len];
     let place = &inputs.gradient;
-    let found = engine.value_and_grad(&logits, problem, &loss, &mut place.view_mut(&mut data)).map(drop);
+    let found = engine.value_and_grad(&logits, problem, &loss, &[1.0], &mut place.view_mut(&mut data)).map(drop);
     assert_eq!(found.unwrap_err(), *error, "the usual call");
     let gradient = Gradient::Accumulate(place.view_mut(&mut data));
-    assert_eq!(engine.value_and_grad(&logits, problem, &loss, gradient).map(drop).unwrap_err(), *error, "accumulating");
+    assert_eq!(
+        engine.value_and_grad(&logits, problem, &loss, &[1.0], gradient).map(drop).unwrap_err(),
+        *error,
+        "accumulating"
+    );
     if !matches!(error, Error::NonFiniteTarget { .. }) {
         let found = engine.pullback(&logits, problem, &cotangent, &[1.0], &mut place.view_mut(&mut data));
         assert_eq!(found.unwrap_err(), *error, "a pullback on its own");
@@ -58,30 +62,32 @@ fn demand<T: Number>(level: &Level, inputs: &Inputs<T>, problem: &Problem<'_>, e
     assert!(data.iter().all(|&g| g == T::of(7.0)), "nothing is written");
     let mut data = inputs.logits.data.clone();
     let mut view = inputs.logits.place.view_mut(&mut data);
-    let found = engine.value_and_grad_in_place(&mut view, problem, &loss).map(drop);
+    let found = engine.value_and_grad_in_place(&mut view, problem, &loss, &[1.0]).map(drop);
     assert_eq!(found.unwrap_err(), *error, "in place");
     assert!(bits_of(&data) == bits_of(&inputs.logits.data), "nothing is written");
 }
 
 fn shapes_that_do_not_fit(level: &Level) {
     let (labelled, dense) = (inputs::<f32>(false), inputs::<f64>(true));
-    let expected = Dims::new(&[2, 3, 5000]);
+    let misfit = |what, shape: &[usize]| {
+        let (expected, found) = (Dims::new(&[2, 3, 5000]), Dims::new(shape));
+        Error::ShapeMismatch { what, whose: "the logits'", expected, found }
+    };
     let numbers = vec![0.0_f32; 40_000];
     for shape in [&[2, 1, 5000][..], &[2, 4, 5000], &[1, 3, 5000], &[2, 3, 4999], &[2, 3, 50, 100], &[2, 3, 5000, 1]] {
-        let view = View::channels_first(&numbers, shape).unwrap();
-        let error = Error::ShapeMismatch { what: "dense target", expected, found: Dims::new(shape) };
-        let problem = Problem { target: Dense::from(view).into(), ..dense.problem() };
-        demand(level, &dense, &problem, &error);
+        let view = View::channels_first(&numbers[..shape.iter().product()], shape).unwrap();
+        let problem = Problem { target: view.into(), ..dense.problem() };
+        demand(level, &dense, &problem, &misfit("dense target", shape));
     }
     let bytes = vec![1_u8; 40_000];
     for shape in [&[2, 3, 5000][..], &[1, 1, 5000], &[2, 1, 4999], &[2, 1, 50, 100], &[2, 1, 5000, 1], &[4, 1, 5000]] {
-        let found = Dims::new(shape);
-        let mask = Some(View::channels_first(&bytes, shape).unwrap());
-        let error = Error::ShapeMismatch { what: "mask", expected, found };
+        let len = shape.iter().product();
+        let mask = Some(View::channels_first(&bytes[..len], shape).unwrap());
+        let error = misfit("mask", shape);
         demand(level, &labelled, &Problem { mask, ..labelled.problem() }, &error);
         demand(level, &dense, &Problem { mask, ..dense.problem() }, &error);
-        let voxel_weights = Some(View::channels_first(&numbers, shape).unwrap());
-        let error = Error::ShapeMismatch { what: "voxel weights", expected, found };
+        let voxel_weights = Some(View::channels_first(&numbers[..len], shape).unwrap());
+        let error = misfit("voxel weights", shape);
         demand(level, &labelled, &Problem { voxel_weights, ..labelled.problem() }, &error);
         demand(level, &dense, &Problem { voxel_weights, ..dense.problem() }, &error);
     }
@@ -188,7 +194,8 @@ fn what_is_left_out_is_not_looked_at(level: &Level) {
     let problem = Problem { non_finite: NonFinite::Error, ..inputs.problem() };
     let mut data = vec![7.0_f32; 30_000];
     let mut view = inputs.gradient.view_mut(&mut data);
-    let evaluation = level.engine().value_and_grad(&inputs.logits.view(), &problem, &loss(), &mut view).unwrap();
+    let evaluation =
+        level.engine().value_and_grad(&inputs.logits.view(), &problem, &loss(), &[1.0], &mut view).unwrap();
     assert!(evaluation.value().is_finite());
     for (at, g) in data.iter().enumerate() {
         let left_out = at < 15_000 && (4000..4002).contains(&(at % 5000));
@@ -226,11 +233,7 @@ fn parameters(level: &Level) {
     }
     let most = 1_usize << 62;
     for offset in [most + 1, usize::MAX] {
-        let error = Error::InvalidParameter {
-            name: "offset",
-            value: offset as f64,
-            requirement: "at most a quarter of the address space",
-        };
+        let error = Error::Offset { offset, greatest: most };
         demand(level, &labelled, &Problem { offset, ..labelled.problem() }, &error);
         demand(level, &dense, &Problem { offset, ..dense.problem() }, &error);
     }
@@ -323,15 +326,18 @@ fn sample_ranges(level: &Level) {
         assert_eq!(cotangent.samples(range.clone()).map(drop).unwrap_err(), error);
         assert_eq!(gradient.samples(range.clone()).map(drop).unwrap_err(), error);
     }
-    let mut whole = Statistics::new(3, 3, &softmax());
+    let mut whole = Statistics::new(3, 3, &softmax()).unwrap();
     for first in [2, 3, usize::MAX] {
         let error = whole.merge_samples(first, &table).unwrap_err();
         assert_eq!(error, Error::SampleRange { start: first, end: first.saturating_add(2), samples: 3 });
     }
-    assert_eq!(whole, Statistics::new(3, 3, &softmax()), "untouched");
+    assert_eq!(whole, Statistics::new(3, 3, &softmax()).unwrap(), "untouched");
     // No sample at all is a batch, too.
     let (none, problem) = (logits.samples(1..1).unwrap(), problem.samples(1..1).unwrap());
-    assert_eq!(level.engine().statistics(&none, &problem, &softmax()).unwrap(), Statistics::new(0, 3, &softmax()));
+    assert_eq!(
+        level.engine().statistics(&none, &problem, &softmax()).unwrap(),
+        Statistics::new(0, 3, &softmax()).unwrap()
+    );
     let view = gradient.samples(1..1).unwrap();
     let rows = cotangent.samples(1..1).unwrap();
     level.engine().pullback(&none, &problem, &rows, &[1.0], Gradient::Overwrite(view)).unwrap();

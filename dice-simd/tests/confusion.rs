@@ -26,7 +26,7 @@ fn logit(random: &mut Random) -> f64 {
 fn wish(random: &mut Random, classes: usize) -> Wish {
     Wish {
         target: "labels",
-        target_type: random.pick(&LabelTensor::NAMES[usize::from(classes > 2)..]),
+        target_type: random.pick(LabelTensor::holding(classes)),
         mask: random.once_in(2),
         weights: random.once_in(2),
         sample_weights: random.once_in(3),
@@ -102,7 +102,7 @@ per_level!(ties_and_what_is_no_number);
 fn count(inputs: &Inputs<f32>, prediction: &[i64], classes: usize) -> Confusion {
     let Truth::Labels(labels) = &inputs.truth else { unreachable!("made of labels") };
     let (m, _) = inputs.weights_and_targets();
-    let mut confusion = Confusion::new(inputs.samples(), classes);
+    let mut confusion = Confusion::new(inputs.samples(), classes).unwrap();
     for (at, (truth, &prediction)) in labels.numbers().into_iter().zip(prediction).enumerate() {
         if m[at] > 0.0 {
             confusion.sample_mut(at / inputs.voxels())[truth as usize * classes + prediction as usize] += 1;
@@ -117,7 +117,7 @@ fn predicted(random: &mut Random, inputs: &Inputs<f32>, name: &str, classes: usi
     let map = map_of(inputs.shape());
     let place = random.pick(&[Placed::channels_first, Placed::channels_last])(&map).behind(random.below(3));
     let bad = match name {
-        "bool" => 1,
+        "bool" | "truth" => 1,
         "i8" | "i16" | "i32" => -1,
         "i64" => i64::MIN,
         _ => 250,
@@ -134,7 +134,7 @@ fn of_labels(level: &Level) {
         let shape = [1 + random.below(3), classes, 1 + random.below(2), voxels];
         let wish = wish(&mut random, classes);
         let (inputs, _) = draw::<f32>(&mut random, &shape, &wish, |_| 0.0);
-        let name = random.pick(&LabelTensor::NAMES[usize::from(classes > 2)..]);
+        let name = random.pick(LabelTensor::holding(classes));
         let (prediction, numbers) = predicted(&mut random, &inputs, name, classes);
         let expected = count(&inputs, &numbers, classes);
         let found = level.engine().confusion_of_labels(prediction.view(), classes, &inputs.problem()).unwrap();
@@ -171,7 +171,7 @@ fn volumes_on_threads(level: &Level) {
     let (mut found, mut expected) = (vec![0.0; 300], vec![0.0; 300]);
     labels.iter().for_each(|&label| expected[label as usize] += 1.0);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-    let problem = Problem::new(Labels::from(View::label_map(&labels, &[2, 100, 1000]).unwrap()));
+    let problem = Problem::new(Labels::from(View::map(&labels, &[2, 100, 1000]).unwrap()));
     pool.install(|| level.engine_on(dice_simd::Rayon).add_volumes(&problem, &mut found)).unwrap();
     assert_eq!(found, expected);
 }
@@ -196,7 +196,7 @@ fn stretches(random: &mut Random, classes: usize, voxels: usize) -> Vec<u8> {
 
 /// The counts of pairs of bytes, one voxel after the other.
 fn count_bytes(truth: &[u8], prediction: &[u8], samples: usize, classes: usize) -> Confusion {
-    let mut confusion = Confusion::new(samples, classes);
+    let mut confusion = Confusion::new(samples, classes).unwrap();
     let voxels = truth.len() / samples;
     for (at, (&truth, &prediction)) in truth.iter().zip(prediction).enumerate() {
         confusion.sample_mut(at / voxels)[usize::from(truth) * classes + usize::from(prediction)] += 1;
@@ -212,8 +212,7 @@ fn confusion_of_bytes(
     samples: usize,
     classes: usize,
 ) -> Result<Confusion, Error> {
-    let [truth, prediction] =
-        [truth, prediction].map(|map| View::label_map(map, &[samples, map.len() / samples]).unwrap());
+    let [truth, prediction] = [truth, prediction].map(|map| View::map(map, &[samples, map.len() / samples]).unwrap());
     engine.confusion_of_labels(prediction, classes, &Problem::new(truth))
 }
 
@@ -252,13 +251,13 @@ fn of_bytes_some_of_which_are_left_out(level: &Level) {
         });
         let mask: Vec<u8> = left_out.iter().map(|&left_out| u8::from(!left_out)).collect();
         let shape = [samples, voxels];
-        let [truth, prediction, view] = [&maps[0], &maps[1], &mask].map(|map| View::label_map(map, &shape).unwrap());
+        let [truth, prediction, view] = [&maps[0], &maps[1], &mask].map(|map| View::map(map, &shape).unwrap());
         let problem = Problem { offset, ..Problem::new(truth) };
         let no_class = i64::from(no_class);
         for (ignored, mask) in
             [(Some(no_class), None), (None, Some(view)), (Some(no_class), Some(view)), (Some(0), Some(view))]
         {
-            let mut expected = Confusion::new(samples, classes);
+            let mut expected = Confusion::new(samples, classes).unwrap();
             for (at, (&truth, &prediction)) in maps[0].iter().zip(&maps[1]).enumerate() {
                 if !left_out[at] && ignored != Some(truth.into()) {
                     expected.sample_mut(at / voxels)[usize::from(truth) * classes + usize::from(prediction)] += 1;
@@ -343,7 +342,7 @@ fn what_cannot_be_is_named(level: &Level) {
     clean.mask.as_mut().unwrap().data.fill(1);
     let prediction = vec![2_i16; 18_000];
     let run = |inputs: &Inputs<f32>, prediction: &[i16]| {
-        let view = View::label_map(prediction, &[2, 9000]).unwrap();
+        let view = View::map(prediction, &[2, 9000]).unwrap();
         level.engine().confusion_of_labels(view, 3, &inputs.problem()).unwrap_err()
     };
     for at in [0, 63, 64, 8191, 8192, 8999, 9000, 17_999] {
@@ -355,7 +354,7 @@ fn what_cannot_be_is_named(level: &Level) {
         assert_eq!(run(&inputs, &bad), wrong);
         assert_eq!(
             wrong.to_string(),
-            format!("label -7 at index {at} of the predicted label map is outside the classes 0..3")
+            format!("label -7 at index {at} of the predicted label map: must be from 0 to 2")
         );
 
         let Truth::Labels(labels) = &mut inputs.truth else { unreachable!("made of labels") };
@@ -396,12 +395,12 @@ fn volumes_of_what_cannot_be(level: &Level) {
     assert_eq!(run(&dense, 3), Error::DenseTarget);
     let mut weights = vec![1.0; 18_000];
     weights[9003] = f32::NAN;
-    let weighted = Problem { voxel_weights: Some(View::label_map(&weights, &[2, 9000]).unwrap()), ..problem };
+    let weighted = Problem { voxel_weights: Some(View::map(&weights, &[2, 9000]).unwrap()), ..problem };
     assert!(matches!(run(&weighted, 3), Error::Weight { what: "voxel weights", index: 9003, .. }));
-    let turned = View::label_map(&weights, &[9000, 2]).unwrap();
+    let turned = View::map(&weights, &[9000, 2]).unwrap();
     let turned = Problem { voxel_weights: Some(turned), ..problem };
     assert!(matches!(run(&turned, 3), Error::ShapeMismatch { .. }));
-    let empty = Problem::new(View::label_map(&[0_u8; 0], &[1, 0]).unwrap());
+    let empty = Problem::new(View::map(&[0_u8; 0], &[1, 0]).unwrap());
     level.engine().add_volumes(&empty, &mut volumes).unwrap();
     assert_eq!(volumes, [0.0, 1.0, 2.0]);
 }
@@ -415,19 +414,33 @@ fn what_does_not_fit(level: &Level) {
     assert_eq!(engine.confusion(&logits, &dense).unwrap_err(), Error::DenseTarget);
     assert_eq!(reference::confusion(&logits, &dense).unwrap_err(), Error::DenseTarget);
     let bytes = [0_u8; 60];
-    let map = View::label_map(&bytes, &[1, 4, 5]).unwrap();
+    let map = View::map(&bytes[..20], &[1, 4, 5]).unwrap();
     assert_eq!(engine.confusion_of_labels(map, 2, &dense).unwrap_err(), Error::DenseTarget);
     let error = engine.confusion_of_labels(map, 0, &problem).unwrap_err();
-    assert_eq!(error, Error::ZeroClasses { shape: Dims::new(&[1, 1, 4, 5]) });
+    assert_eq!(error, Error::ZeroClasses { shape: Dims::new(&[1, 4, 5]) });
     let channels = View::channels_first(&bytes, &[1, 3, 4, 5]).unwrap();
-    let (expected, found) = (Dims::new(&[1, 1, 4, 5]), Dims::new(&[1, 3, 4, 5]));
-    let error = engine.confusion_of_labels(channels, 2, &problem).unwrap_err();
-    assert_eq!(error, Error::ShapeMismatch { what: "predicted label map", expected, found });
-    let turned = View::label_map(&bytes, &[1, 5, 4]).unwrap();
-    assert!(matches!(engine.confusion_of_labels(turned, 2, &problem), Err(Error::ShapeMismatch { .. })));
+    // Each shape as it was given.
+    let given = Problem::new(map);
+    let misfit = |what, whose, found: &[usize]| {
+        let (expected, found) = (Dims::new(&[1, 4, 5]), Dims::new(found));
+        Error::ShapeMismatch { what, whose, expected, found }
+    };
+    let error = engine.confusion_of_labels(channels, 2, &given).unwrap_err();
+    assert_eq!(error, misfit("predicted label map", "the target's", &[1, 3, 4, 5]));
+    let turned = View::map(&bytes[..20], &[1, 5, 4]).unwrap();
+    let error = engine.confusion_of_labels(turned, 2, &given).unwrap_err();
+    assert_eq!(error, misfit("predicted label map", "the target's", &[1, 5, 4]));
+    let error = engine.confusion_of_labels(map, 2, &given.masked(turned)).unwrap_err();
+    assert_eq!(error, misfit("mask", "the label maps'", &[1, 5, 4]));
+    // Tables that no memory can hold, and a number of classes that no label can have.
+    for classes in [usize::MAX, usize::MAX - 1, 1 << 33, (1 << 31) - 1] {
+        let error = engine.confusion_of_labels(map, classes, &problem).unwrap_err();
+        let named = matches!(error, Error::InvalidParameter { name: "classes", .. } | Error::TooLarge { .. });
+        assert!(named, "{classes} classes: {error}");
+    }
     assert_eq!(engine.confusion_of_labels(map, 1, &problem).unwrap().as_slice(), [20]);
-    let empty = Problem::new(View::label_map(&[0_u8; 0], &[1, 0]).unwrap());
-    let none = View::label_map(&[0_u8; 0], &[1, 0]).unwrap();
-    assert_eq!(engine.confusion_of_labels(none, 2, &empty).unwrap(), Confusion::new(1, 2));
+    let empty = Problem::new(View::map(&[0_u8; 0], &[1, 0]).unwrap());
+    let none = View::map(&[0_u8; 0], &[1, 0]).unwrap();
+    assert_eq!(engine.confusion_of_labels(none, 2, &empty).unwrap(), Confusion::new(1, 2).unwrap());
 }
 per_level!(what_does_not_fit);

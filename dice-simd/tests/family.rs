@@ -8,7 +8,7 @@ mod common;
 use common::draw::{Wish, draw};
 use common::inputs::{DenseTensor, Inputs, LabelTensor, Number, TYPES, with_types};
 use common::loss::{LOSSES, any_compound, any_loss};
-use common::{Level, Random, for_any, per_level, rounds};
+use common::{Level, Random, for_any, per_level, possible, rounds};
 use dice_core::loss::{Compound, Focal, SoftDice};
 use dice_core::{
     Activation, Cotangent, Group, LossHead, Needs, Problem, Request, Statistics, Sum, Sums, Target, View, ViewMut,
@@ -261,7 +261,8 @@ fn finite_inputs_give_finite_numbers(level: &Level) {
         let (inputs, _) = draw::<f32>(&mut random, &shape, &wish, |random| random.pick(&extremes));
         let mut data = vec![0.0_f32; inputs.gradient.len];
         let mut view = inputs.gradient.view_mut(&mut data);
-        let found = level.engine().value_and_grad(&inputs.logits.view(), &inputs.problem(), &loss, &mut view).unwrap();
+        let found =
+            level.engine().value_and_grad(&inputs.logits.view(), &inputs.problem(), &loss, &[1.0], &mut view).unwrap();
         assert!(found.values.iter().all(|value| value.is_finite()), "{:?}: {loss:?}", found.values);
         let gradient = inputs.gradient.gather(&data);
         assert!(gradient.iter().all(|x| x.is_finite()), "{loss:?}");
@@ -287,7 +288,7 @@ fn classes_that_are_ruled_out(level: &Level) {
     let shape = [1, 2, VOXELS];
     let z = View::channels_first(&logits, &shape).unwrap();
     let problems = [
-        Problem::new(View::label_map(&labels, &[1, VOXELS]).unwrap()),
+        Problem::new(View::map(&labels, &[1, VOXELS]).unwrap()),
         Problem::new(Target::Dense(View::channels_first(&one_hot, &shape).unwrap().into())),
     ];
     for exclude_background in [true, false] {
@@ -301,7 +302,7 @@ fn classes_that_are_ruled_out(level: &Level) {
                 for problem in &problems {
                     let mut found = vec![0.0_f32; 2 * VOXELS];
                     let view = &mut ViewMut::channels_first(&mut found, &shape).unwrap();
-                    level.engine().value_and_grad(&z, problem, &loss, view).unwrap();
+                    level.engine().value_and_grad(&z, problem, &loss, &[1.0], view).unwrap();
                     for (place, (&found, &expected)) in found.iter().zip(&expected).enumerate() {
                         assert!((f64::from(found) - expected).abs() < 1e-7, "{found}, {expected} at {place}: {loss:?}");
                     }
@@ -318,7 +319,7 @@ fn requests_without_sums(level: &Level) {
     request.add(&Needs::new(Activation::Sigmoid, Sums::NONE));
     let (logits, labels) = ([0.5_f32; 2 * 200], [1_u8; 200]);
     let z = View::channels_first(&logits, &[1, 2, 200]).unwrap();
-    let problem = Problem::new(View::label_map(&labels, &[1, 200]).unwrap());
+    let problem = Problem::new(View::map(&labels, &[1, 200]).unwrap());
     let table = level.engine().statistics(&z, &problem, &request).unwrap();
     assert_eq!(table.valid_weight(Group::Sample(0)), Ok(200.0));
 }
@@ -333,10 +334,11 @@ fn overlap_in_compounds(level: &Level) {
             let wish = Wish { ignored: "none", ..wish(&mut random, classes, labels) };
             let (inputs, _) = draw::<f32>(&mut random, &shape, &wish, |random| logit(random, false));
             let (logits, problem, engine) = (inputs.logits.view(), inputs.problem(), level.engine());
-            let plain = Request::overlap(Activation::Softmax);
+            let activation = possible(Activation::Softmax, classes);
+            let plain = Request::overlap(activation);
             let mut request = plain.clone();
             let logs = Sums::NONE.with(Sum::LogInside);
-            request.add(&Needs::new(Activation::Softmax, logs));
+            request.add(&Needs::new(activation, logs));
             request.add(&Needs::new(Activation::Sigmoid, Sums::OVERLAP));
             let expected = engine.statistics(&logits, &problem, &plain).unwrap();
             let found = engine.statistics(&logits, &problem, &request).unwrap();
@@ -351,12 +353,14 @@ fn overlap_in_compounds(level: &Level) {
             // A compound with a term of factor 0 has the gradient of the other one.
             let mut alone = vec![0.0_f32; inputs.gradient.len];
             let loss = any_loss(&mut random, "generalised Dice", classes, Activation::Softmax);
-            engine.value_and_grad(&logits, &problem, &loss, &mut inputs.gradient.view_mut(&mut alone)).unwrap();
+            engine.value_and_grad(&logits, &problem, &loss, &[1.0], &mut inputs.gradient.view_mut(&mut alone)).unwrap();
             let mut both = alone.clone();
             let other = any_loss(&mut random, "focal", classes, Activation::Sigmoid);
             let mut compound = Compound::from(loss) + Compound::from(other);
             compound.terms[1].factor = 0.0;
-            engine.value_and_grad(&logits, &problem, &compound, &mut inputs.gradient.view_mut(&mut both)).unwrap();
+            engine
+                .value_and_grad(&logits, &problem, &compound, &[1.0], &mut inputs.gradient.view_mut(&mut both))
+                .unwrap();
             // Zeros may differ in their sign, and the order of the steps may round otherwise.
             for (found, expected) in both.iter().zip(&alone) {
                 let error = f64::from((found - expected).abs());

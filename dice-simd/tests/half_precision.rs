@@ -57,17 +57,17 @@ fn compare<T: Number<Arithmetic = f32>>(level: &Level, size: usize, upstream: f6
     let engine = level.engine();
     let loss = GeneralizedDice::default();
     let view = View::channels_first(&logits, &shape).unwrap();
-    let problem = Problem::new(View::label_map(&labels, &[1, voxels]).unwrap());
+    let problem = Problem::new(View::map(&labels, &[1, voxels]).unwrap());
 
     let slabs = || (0..voxels).step_by(64 * TILE_VOXELS).map(|start| start..(start + 64 * TILE_VOXELS).min(voxels));
     let wide = |slab: std::ops::Range<usize>| -> Vec<f64> {
         (0..CLASSES).flat_map(|class| logits[class * voxels..][slab.clone()].iter().map(|&z| z.into())).collect()
     };
-    let mut exact = Statistics::new(1, CLASSES, &loss.request());
+    let mut exact = Statistics::new(1, CLASSES, &loss.request()).unwrap();
     for slab in slabs() {
         let numbers = wide(slab.clone());
         let view = View::channels_first(&numbers, &[1, CLASSES, slab.len()]).unwrap();
-        let map = View::label_map(&labels[slab.clone()], &[1, slab.len()]).unwrap();
+        let map = View::map(&labels[slab.clone()], &[1, slab.len()]).unwrap();
         let problem = Problem { offset: slab.start, ..Problem::new(map) };
         exact.merge(&engine.statistics(&view, &problem, &loss.request()).unwrap()).unwrap();
     }
@@ -92,7 +92,7 @@ fn compare<T: Number<Arithmetic = f32>>(level: &Level, size: usize, upstream: f6
         let numbers = wide(slab.clone());
         let part = [1, CLASSES, slab.len()];
         let view = View::channels_first(&numbers, &part).unwrap();
-        let problem = Problem::new(View::label_map(&labels[slab.clone()], &[1, slab.len()]).unwrap());
+        let problem = Problem::new(View::map(&labels[slab.clone()], &[1, slab.len()]).unwrap());
         let mut numbers = vec![0.0_f64; numbers.len()];
         let mut gradient = ViewMut::channels_first(&mut numbers, &part).unwrap();
         engine.pullback(&view, &problem, &exact.cotangent, &[upstream], &mut gradient).unwrap();

@@ -12,7 +12,7 @@ use std::ops::Range;
 use common::draw::{Wish, draw};
 use common::inputs::{DenseTensor, Inputs, LabelTensor, Number, TYPES, Truth, Write, bits_of, with_types};
 use common::tolerance::FLUSHED;
-use common::{InputTolerance, Level, Placed, Random, Tensor, for_any, map_of, per_level, rounds};
+use common::{InputTolerance, Level, Placed, Random, Tensor, for_any, map_of, per_level, possible, rounds};
 use dice_core::loss::GeneralizedDice;
 use dice_core::{
     Activation, Cotangent, Group, Grouping, LossHead, Reduction, Statistics, Sum, Sums, ViewMut, reference,
@@ -94,7 +94,7 @@ impl Plan {
         let (preset, make) =
             if random.once_in(2) { ("default", GeneralizedDice::default as fn() -> _) } else { (preset, make) };
         let loss = GeneralizedDice {
-            activation: random.pick(&[Activation::Softmax, Activation::Sigmoid, Activation::None]),
+            activation: possible(random.pick(&[Activation::Softmax, Activation::Sigmoid, Activation::None]), shape[1]),
             grouping: random.pick(&[Grouping::PerSample, Grouping::Batch]),
             reduction: random.pick(&[Reduction::Mean, Reduction::Sum, Reduction::None]),
             ..make()

@@ -15,7 +15,7 @@ fn its_gradient_is_the_difference_of_its_values() {
     let shape = [2, 3, 7];
     let mut logits: Vec<f64> = (0..42).map(|i| f64::from(i * 29 % 17) / 4.0 - 2.0).collect();
     let labels: Vec<u8> = (0..14).map(|i| (i * 5 % 3) as u8).collect();
-    let problem = Problem::new(View::label_map(&labels, &[2, 7]).unwrap());
+    let problem = Problem::new(View::map(&labels, &[2, 7]).unwrap());
     let engine = Engine::serial();
     let value = |logits: &[f64]| {
         let z = View::channels_first(logits, &shape).unwrap();
@@ -24,7 +24,7 @@ fn its_gradient_is_the_difference_of_its_values() {
     let mut gradient = vec![0.0; 42];
     let mut view = ViewMut::channels_first(&mut gradient, &shape).unwrap();
     let z = View::channels_first(&logits, &shape).unwrap();
-    engine.value_and_grad(&z, &problem, &LogCoshDice, &mut view).unwrap();
+    engine.value_and_grad(&z, &problem, &LogCoshDice, &[1.0], &mut view).unwrap();
     for i in 0..42 {
         let before = logits[i];
         logits[i] = before + STEP;

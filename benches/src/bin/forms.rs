@@ -8,9 +8,9 @@ use clap::Parser;
 use dice_bench::data::{self, Aligned, Data, Element, Order};
 use dice_bench::machine::Machine;
 use dice_bench::{Budget, medians, memory};
-use dice_simd::core::half::{bf16, f16};
-use dice_simd::core::loss::GeneralizedDice;
-use dice_simd::core::{Activation, Dense, Labels, LossHead, Problem, Target, View};
+use dice_simd::half::{bf16, f16};
+use dice_simd::loss::GeneralizedDice;
+use dice_simd::{Activation, Dense, Labels, LossHead, Problem, Target, View};
 use dice_simd::{Engine, Gradient, Isa};
 
 /// Measures value and gradient pass of every input form as a share of the time that memory needs for its bytes.
@@ -84,7 +84,7 @@ impl Bench<'_> {
         );
         let owned_labels = Aligned::<u8>::new(0);
         let labels = std::mem::replace(&mut self.labels, owned_labels);
-        let plain = Problem::new(View::label_map(&labels, &[1, voxels])?);
+        let plain = Problem::new(View::map(&labels, &[1, voxels])?);
         let form = Form {
             name: "plain",
             problem: plain,
@@ -118,7 +118,7 @@ impl Bench<'_> {
         macro_rules! labels_as {
             ($($type:ty),*) => {$({
                 let map: Vec<$type> = labels.iter().map(|&label| label as $type).collect();
-                let target = Target::from(Labels::from(View::label_map(&map, &[1, voxels])?));
+                let target = Target::from(Labels::from(View::map(&map, &[1, voxels])?));
                 let name = concat!("labels ", stringify!($type));
                 let problem = Problem { target, ..plain };
                 self.measure(Form { name, problem, problem_bytes: size_of::<$type>(), ..form }, &z, &mut gradient, first)?;
@@ -132,21 +132,21 @@ impl Bench<'_> {
         let ball: Vec<u8> = (0..voxels).map(|voxel| u8::from(voxel / 512 % 3 > 0)).collect();
         let noise: Vec<u8> = (0..voxels).map(|voxel| u8::from(labels[voxel] != 1)).collect();
         let weights: Vec<f32> = (0..voxels).map(|voxel| (voxel % 7) as f32 * 0.25 + 0.25).collect();
-        let runs = Problem { mask: Some(View::label_map(&ball, &[1, voxels])?), ..plain };
+        let runs = Problem { mask: Some(View::map(&ball, &[1, voxels])?), ..plain };
         self.measure(
             Form { name: "mask, runs of 512", problem: runs, problem_bytes: 2, ..form },
             &z,
             &mut gradient,
             first,
         )?;
-        let random = Problem { mask: Some(View::label_map(&noise, &[1, voxels])?), ..plain };
+        let random = Problem { mask: Some(View::map(&noise, &[1, voxels])?), ..plain };
         self.measure(
             Form { name: "mask, random", problem: random, problem_bytes: 2, ..form },
             &z,
             &mut gradient,
             first,
         )?;
-        let weighted = Problem { voxel_weights: Some(View::label_map(&weights, &[1, voxels])?), ..plain };
+        let weighted = Problem { voxel_weights: Some(View::map(&weights, &[1, voxels])?), ..plain };
         self.measure(
             Form { name: "voxel weights", problem: weighted, problem_bytes: 5, ..form },
             &z,

@@ -13,8 +13,8 @@ use dice_bench::losses::{self, DENSE, LOSSES, PLAIN};
 use dice_bench::machine::Machine;
 use dice_bench::report::{self, Case, Report, Row, SCHEMA};
 use dice_bench::{Budget, PORTABLE_TOLERANCE, medians, memory};
-use dice_simd::core::half::{bf16, f16};
-use dice_simd::core::{Confusion, Error, LossHead, Problem, Target, View};
+use dice_simd::half::{bf16, f16};
+use dice_simd::{Confusion, Error, LossHead, Problem, Target, View};
 use dice_simd::{Engine, Isa, Workspace};
 
 /// Measures the limits of this machine, then the library, and prints each as a share of its limit.
@@ -251,7 +251,7 @@ impl Bench {
         let logits = data::logits::<T>(data, classes, order, &labels);
         let mut gradient = Aligned::<T>::new(logits.len());
         let z = data::view(&logits, classes, order)?;
-        let of_labels = Problem::new(View::label_map(&labels, &[1, voxels])?);
+        let of_labels = Problem::new(View::map(&labels, &[1, voxels])?);
         let has_dense = group.losses.iter().any(|name| name.starts_with(DENSE));
         let soft = if has_dense { data::soft_target(classes, &labels) } else { Aligned::new(0) };
         let dense = if has_dense {
@@ -296,7 +296,9 @@ impl Bench {
             tasks.push(Box::new(move || {
                 let mut gradient = gradient.borrow_mut();
                 let mut view = data::view_mut(&mut gradient, classes, order).expect("it is compact");
-                engine.value_and_grad_into(z, problem, loss, &mut view, &mut workspace).expect("the problem is sound");
+                engine
+                    .value_and_grad_into(z, problem, loss, &[1.0], &mut view, &mut workspace)
+                    .expect("the problem is sound");
             }));
         }
         let seconds = take(self.budget, &mut tasks);
@@ -327,12 +329,12 @@ impl Bench {
         } else {
             prediction.reverse();
         }
-        let map = View::label_map(&prediction, &[1, voxels])?;
-        let problem = Problem::new(View::label_map(&truth, &[1, voxels])?);
+        let map = View::map(&prediction, &[1, voxels])?;
+        let problem = Problem::new(View::map(&truth, &[1, voxels])?);
         let isas: Vec<Isa> = Isa::available().filter(|&isa| isa != Isa::Scalar).collect();
         let few = voxels.min(CHECKED);
-        let few_labels = View::label_map(&prediction[..few], &[1, few])?;
-        let few_voxels = Problem::new(View::label_map(&truth[..few], &[1, few])?);
+        let few_labels = View::map(&prediction[..few], &[1, few])?;
+        let few_voxels = Problem::new(View::map(&truth[..few], &[1, few])?);
         let count = |isa| {
             let engine = Engine::serial().with_isa(isa).expect("it is available");
             engine.confusion_of_labels(few_labels, classes, &few_voxels)

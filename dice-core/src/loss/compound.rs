@@ -59,9 +59,9 @@ macro_rules! any_of {
                 }
             }
 
-            fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+            fn differentiate(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
                 match self {
-                    $(Self::$loss(loss) => loss.evaluate_into(statistics, evaluation),)*
+                    $(Self::$loss(loss) => loss.differentiate(statistics, evaluation),)*
                 }
             }
         }
@@ -143,7 +143,7 @@ impl<H: LossHead> LossHead for Compound<H> {
         self.terms.iter().for_each(|term| term.loss.require(request));
     }
 
-    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+    fn differentiate(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
         for Term { transform, factor, .. } in &self.terms {
             transform.check()?;
             if *factor != 0.0 && !(1e-30..=1e30).contains(&factor.abs()) {
@@ -152,7 +152,7 @@ impl<H: LossHead> LossHead for Compound<H> {
             }
         }
         let Some((first, others)) = self.terms.split_first() else {
-            evaluation.reset(statistics.request(), 1, statistics.classes(), Values::One);
+            evaluation.reset(statistics.request(), 1, statistics.classes(), Values::One)?;
             return Ok(());
         };
         evaluate_term(first, statistics, evaluation)?;

@@ -127,7 +127,7 @@ impl LossHead for CrossEntropy {
         request.add(&self.needs());
     }
 
-    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+    fn differentiate(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
         voxel_loss::evaluate(self, statistics, evaluation)
     }
 }

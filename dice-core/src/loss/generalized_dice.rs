@@ -197,14 +197,14 @@ impl LossHead for GeneralizedDice {
         request.add(&self.needs());
     }
 
-    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+    fn differentiate(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
         let classes = statistics.classes();
         let first = first_kept(self.exclude_background, classes);
         self.check(classes - first)?;
         let part = statistics.request().find(&self.needs())?;
         let rows = self.grouping.rows(statistics.samples());
         let values = if self.reduction == Reduction::None { Values::PerGroup } else { Values::One };
-        evaluation.reset(statistics.request(), rows, classes, values);
+        evaluation.reset(statistics.request(), rows, classes, values)?;
         for row in 0..rows {
             let reports = &mut evaluation.classes[row * classes..][..classes];
             for (class, report) in reports.iter_mut().enumerate() {

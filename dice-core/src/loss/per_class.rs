@@ -231,7 +231,7 @@ impl<L: ClassLoss> LossHead for PerClass<L> {
         require(&self.0, request);
     }
 
-    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+    fn differentiate(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
         evaluate(&self.0, statistics, evaluation)
     }
 }
@@ -245,7 +245,7 @@ macro_rules! class_loss_heads {
                     crate::loss::per_class::require(self, request);
                 }
 
-                fn evaluate_into(
+                fn differentiate(
                     &self,
                     statistics: &crate::statistics::Statistics,
                     evaluation: &mut crate::evaluation::Evaluation,
@@ -263,7 +263,7 @@ pub(super) fn require<L: ClassLoss>(loss: &L, request: &mut Request) {
     request.add(&needs(loss.options(), loss.volumes()));
 }
 
-/// See [`LossHead::evaluate_into`].
+/// See [`LossHead::differentiate`].
 pub(super) fn evaluate<L: ClassLoss>(
     loss: &L,
     statistics: &Statistics,
@@ -287,7 +287,7 @@ pub(super) fn evaluate<L: ClassLoss>(
         (Reduction::None, _) => Values::PerGroup,
         _ => Values::One,
     };
-    evaluation.reset(statistics.request(), rows, classes, values);
+    evaluation.reset(statistics.request(), rows, classes, values)?;
     let groups = Groups { loss, statistics, part, first };
     for row in 0..rows {
         for class in first..classes {

@@ -72,7 +72,7 @@ pub(super) fn check_positive_weights(weights: &[f64], is_binary: bool, kept: usi
     weights.iter().try_for_each(|&weight| in_range("positive weight", weight))
 }
 
-/// See [`LossHead::evaluate_into`](crate::head::LossHead::evaluate_into).
+/// See [`LossHead::differentiate`](crate::head::LossHead::evaluate_into).
 pub(super) fn evaluate<L: VoxelLoss>(
     loss: &L,
     statistics: &Statistics,
@@ -86,7 +86,7 @@ pub(super) fn evaluate<L: VoxelLoss>(
     let part = statistics.request().find(&loss.needs())?;
     let rows = loss.grouping().rows(statistics.samples());
     let values = if loss.reduction() == Reduction::None { Values::PerGroup } else { Values::One };
-    evaluation.reset(statistics.request(), rows, classes, values);
+    evaluation.reset(statistics.request(), rows, classes, values)?;
     let per_voxel: f64 = match loss.class_weights().mode {
         WeightMode::Multiply => kept as f64,
         WeightMode::Normalise => (0..kept).map(|class| loss.class_weights().of(class)).sum(),

@@ -68,7 +68,7 @@ impl LossHead for Wasserstein {
         request.add(&self.needs());
     }
 
-    fn evaluate_into(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
+    fn differentiate(&self, statistics: &Statistics, evaluation: &mut Evaluation) -> Result<(), Error> {
         let classes = statistics.classes();
         in_range("smooth_numerator", self.smooth_numerator)?;
         in_range("smooth_denominator", self.smooth_denominator)?;
@@ -77,7 +77,7 @@ impl LossHead for Wasserstein {
         let part = statistics.request().find(&self.needs())?;
         let rows = self.grouping.rows(statistics.samples());
         let values = if self.reduction == Reduction::None { Values::PerGroup } else { Values::One };
-        evaluation.reset(statistics.request(), rows, classes, values);
+        evaluation.reset(statistics.request(), rows, classes, values)?;
         let greatest = self.costs.iter().copied().fold(0.0, f64::max);
         let unit = if self.normalise_costs && greatest > 0.0 { greatest } else { 1.0 };
         // A report's prediction is W here, until the end.

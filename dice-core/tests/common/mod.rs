@@ -64,7 +64,7 @@ impl Volume {
 
     pub(crate) fn problem(&self) -> Problem<'_> {
         let map = [&self.shape[..1], &self.shape[2..]].concat();
-        let problem = Problem::new(View::label_map(&self.labels, &map).unwrap());
+        let problem = Problem::new(View::map(&self.labels, &map).unwrap());
         Problem { ignore_index: self.ignored, ..problem }
     }
 

@@ -138,12 +138,12 @@ impl Scene {
         let [samples, _, voxels] = self.shape;
         let map = [samples, voxels];
         let mut problem = match &self.truth {
-            Truth::Labels(labels) => Problem::new(Labels::from(View::label_map(labels, &map).unwrap())),
+            Truth::Labels(labels) => Problem::new(Labels::from(View::map(labels, &map).unwrap())),
             Truth::Dense(target) => Problem::new(Dense::from(View::channels_first(target, &self.shape).unwrap())),
         };
         problem.ignore_index = self.ignored;
-        problem.mask = self.mask.as_ref().map(|mask| View::label_map(mask, &map).unwrap());
-        problem.voxel_weights = self.weights.as_ref().map(|weights| View::label_map(weights, &map).unwrap());
+        problem.mask = self.mask.as_ref().map(|mask| View::map(mask, &map).unwrap());
+        problem.voxel_weights = self.weights.as_ref().map(|weights| View::map(weights, &map).unwrap());
         problem.sample_weights = self.sample_weights.as_deref();
         problem
     }
@@ -355,7 +355,10 @@ fn generalized(random: &mut Random, options: &Options, kept: usize) -> Generaliz
 pub(crate) fn compound(random: &mut Random, names: &[&str], activations: &[Activation], classes: usize) -> Compound {
     let terms = 1 + random.below(3);
     let term = |random: &mut Random| {
-        let (name, activation) = (one(random, names), one(random, activations));
+        let (name, mut activation) = (one(random, names), one(random, activations));
+        if classes == 1 && activation == Activation::Softmax {
+            activation = Activation::Sigmoid;
+        }
         let mut loss = draw(random, name, activation, classes);
         if terms > 1 {
             reduce(&mut loss, one(random, &[Reduction::Mean, Reduction::Sum]));

@@ -383,12 +383,12 @@ impl Case {
         let mut output = ViewMut::strided(&mut gradient, &shape, &strides, start).unwrap();
         let map = [&shape[..1], &shape[2..]].concat();
         let mut problem = match &self.truth {
-            Truth::Labels(labels) => Problem::new(Labels::from(View::label_map(labels, &map).unwrap())),
+            Truth::Labels(labels) => Problem::new(Labels::from(View::map(labels, &map).unwrap())),
             Truth::Dense(target) => Problem::new(Dense::from(View::strided(target, &shape, &strides, start).unwrap())),
         };
         problem.ignore_index = self.ignored;
-        problem.mask = self.mask.as_ref().map(|mask| View::label_map(mask, &map).unwrap());
-        problem.voxel_weights = self.weights.as_ref().map(|weights| View::label_map(weights, &map).unwrap());
+        problem.mask = self.mask.as_ref().map(|mask| View::map(mask, &map).unwrap());
+        problem.voxel_weights = self.weights.as_ref().map(|weights| View::map(weights, &map).unwrap());
         let values = reference::value_and_grad(&prediction, &problem, &self.loss, &mut output).unwrap();
         (values, gradient)
     }

@@ -1,10 +1,10 @@
 //! The fields of `dice_term`, and what their numbers mean.
 
-use dice_simd::core::loss::{
+use dice_simd::loss::{
     Divisor, Empty, MeanOrder, Overlap, Pooling, VolumeWeighting, Volumes, WassersteinWeighting, WeighedVolume,
     WeightMode,
 };
-use dice_simd::core::{Activation, Grouping, Reduction};
+use dice_simd::{Activation, Grouping, Reduction};
 
 use crate::arguments::Growing;
 

@@ -3,12 +3,12 @@
 use std::fmt::{Display, Formatter, Result as Written};
 use std::mem::take;
 
-use dice_simd::core::loss::{
+use dice_simd::loss::{
     AbsentClass, ClassWeighting, ClassWeights, Compound, CrossEntropy, Divisor, Focal, FocalTversky, GeneralizedDice,
     Jaccard, Loss, Mcc, NonFiniteLoss, Options, SoftDice, Term as CoreTerm, Transform, Tversky, Wasserstein,
     WeightScale,
 };
-use dice_simd::core::{Activation, Grouping};
+use dice_simd::{Activation, Grouping};
 
 use super::fields::{
     ACTIVATIONS, COST_WEIGHTINGS, DIVISORS, EMPTIES, FIXED, GROUPINGS, LEAST_SCORE, NAUGHT, ORDERS, OVERLAPS, POOLINGS,

@@ -1,12 +1,12 @@
 use std::ptr;
 
-use dice_simd::core::loss::{
+use dice_simd::loss::{
     AbsentClass, ClassWeighting, ClassWeights, Compound, CrossEntropy, Divisor, Empty, Focal, FocalTversky,
     GeneralizedDice, Jaccard, Loss, Mcc, MeanOrder, NonFiniteLoss, Options, Overlap, Pooling, SoftDice,
     Term as CoreTerm, Transform, Tversky, Volumes, Wasserstein, WassersteinWeighting, WeighedVolume, WeightMode,
     WeightScale,
 };
-use dice_simd::core::{Activation, Grouping, Reduction};
+use dice_simd::{Activation, Grouping, Reduction};
 
 use super::fields::kind;
 use super::{Room, Term, read, write};

@@ -2,11 +2,11 @@
 
 use std::ptr;
 
-use dice_simd::core::loss::{
+use dice_simd::loss::{
     AbsentClass, ClassWeighting, ClassWeights, CrossEntropy, Divisor, Focal, FocalTversky, GeneralizedDice, Loss,
     NonFiniteLoss, Options, Term as CoreTerm, Transform, Tversky, Wasserstein, WeightScale,
 };
-use dice_simd::core::{Activation, Grouping, Reduction};
+use dice_simd::{Activation, Grouping, Reduction};
 
 use super::fields::{
     ACTIVATIONS, COST_WEIGHTINGS, DIVISORS, EMPTIES, FIXED, GROUPINGS, NAUGHT, ORDERS, OVERLAPS, POOLINGS, REDUCTIONS,

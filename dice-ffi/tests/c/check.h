@@ -147,10 +147,14 @@ static inline uint64_t fnv1a(const void *data, size_t size) {
     return hash;
 }
 
-/* Value and gradient by the default loss. */
+/* Value and gradient by the default loss; of one channel, by the first of its terms under a sigmoid. */
 static inline result compute(scene *s) {
-    const dice_loss loss = DICE_LOSS_INIT;
+    dice_loss loss = DICE_LOSS_INIT;
+    dice_term term = default_term();
     result r = {-1.0, 0};
+    term.kind = DICE_SOFT_DICE;
+    term.activation = DICE_SIGMOID;
+    if (s->c == 1) loss = loss_of(&term);
     memset(s->gradient, 0xa5, s->num_logits * sizeof(float));
     OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &r.value, 1, DICE_OVERWRITE, &s->g));
     r.gradient = fnv1a(s->gradient, s->num_logits * sizeof(float));

@@ -27,8 +27,8 @@ static void levels(int32_t effective) {
         for (isa = DICE_ISA_PORTABLE; isa <= effective; isa++) {
             float worst = 0.0F;
             result r;
-            OK(dice_set_max_isa(isa));
-            if (dice_effective_isa() != isa) continue; /* not of this CPU */
+            /* Of another architecture, or not of this CPU. */
+            if (dice_set_max_isa(isa) != DICE_OK || dice_effective_isa() != isa) continue;
             r = compute(s);
             if (isa != DICE_ISA_PORTABLE) {
                 if (!CHECK(same(r, scalar))) fprintf(stderr, "    %s, scene %d\n", dice_isa_name(isa), number);
@@ -60,10 +60,20 @@ static void environment(const char *program, int32_t effective) {
     int32_t isa;
     for (isa = 0; isa <= DICE_ISA_AVX512; isa++) {
         const int32_t found = effective_under(program, dice_isa_name(isa), "/dev/null");
+        if (isa != DICE_ISA_SCALAR && isa != DICE_ISA_PORTABLE && (isa == DICE_ISA_NEON) != (effective == DICE_ISA_NEON)) {
+            /* Of another architecture: no cap, from the variable or from the call, and the call says so. */
+            CHECK(found == effective);
+            OK(dice_set_max_isa(DICE_ISA_SCALAR));
+            STATUS(DICE_UNAVAILABLE, dice_set_max_isa(isa));
+            CHECK(strstr(dice_last_error(), dice_isa_name(isa)) != NULL);
+            CHECK(dice_effective_isa() == DICE_ISA_SCALAR);
+            continue;
+        }
         CHECK(found <= isa && found <= effective && found >= 0);
         OK(dice_set_max_isa(isa));
         CHECK(dice_effective_isa() == found);
     }
+    CHECK(effective_under(program, "", "/dev/null") == effective);
     /* No level's name: a complaint and no cap. Where nobody can hear the complaint, still no abort. */
     CHECK(effective_under(program, "sse9", "/dev/null") == effective);
     CHECK(effective_under(program, "sse9", "/dev/full") >= 0);

@@ -21,8 +21,8 @@ use std::time::{Duration, Instant};
 
 use dice_data::{Brain, CLASSES};
 use dice_simd::Engine;
-use dice_simd::core::loss::Compound;
-use dice_simd::core::{Error as DiceError, Evaluation, LossHead, Problem, View, ViewMut};
+use dice_simd::loss::Compound;
+use dice_simd::{Error as DiceError, Evaluation, LossHead, Problem, View, ViewMut};
 
 use model::{Adam, Model};
 use picture::GradientSlice;
@@ -64,7 +64,7 @@ struct Segmentation<'a> {
 impl<'a> Segmentation<'a> {
     fn new(brain: &'a Brain) -> Result<Self, DiceError> {
         let [depth, height, width] = brain.shape;
-        let labels = View::label_map(&brain.tissues, &[1, depth, height, width])?;
+        let labels = View::map(&brain.tissues, &[1, depth, height, width])?;
         Ok(Self { shape: [1, CLASSES.len(), depth, height, width], problem: Problem::new(labels) })
     }
 
@@ -87,7 +87,7 @@ impl<'a> Segmentation<'a> {
     ) -> Result<Evaluation, DiceError> {
         let logits = View::channels_first(logits, &self.shape)?;
         let mut gradient = ViewMut::channels_first(gradient, &self.shape)?;
-        engine.value_and_grad(&logits, &self.problem, loss, &mut gradient)
+        engine.value_and_grad(&logits, &self.problem, loss, &[1.0], &mut gradient)
     }
 }
 

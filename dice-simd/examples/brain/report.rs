@@ -4,8 +4,8 @@ use std::iter::zip;
 
 use dice_data::CLASSES;
 use dice_simd::Engine;
-use dice_simd::core::loss::GeneralizedDice;
-use dice_simd::core::{Activation, Error, Evaluation, View};
+use dice_simd::loss::GeneralizedDice;
+use dice_simd::{Activation, Error, Evaluation, View};
 use rayon::prelude::*;
 
 use crate::Segmentation;

@@ -4,8 +4,8 @@ use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
-use dice_simd::core::Error as DiceError;
-use dice_simd::core::loss::Compound;
+use dice_simd::Error as DiceError;
+use dice_simd::loss::Compound;
 use dice_simd::{Engine, Isa};
 use rayon::prelude::*;
 

@@ -7,7 +7,7 @@ use dice_core::half::{bf16, f16};
 use dice_core::{Dense, Layout, View, ViewMut, Walk};
 
 use crate::block::{BLOCK, LANES, LINE, Row, VECTORS};
-use crate::element::{Element, Elements, with_pointer};
+use crate::element::{Bool, Element, Elements, with_pointer};
 use crate::form::{Form, deinterleave, take_parts_apart, take_voxels_apart};
 use crate::keep::fit;
 use crate::lanes::{Kernel, Lanes};
@@ -251,6 +251,9 @@ impl<'a> Planes<'a> {
     /// The planes of a dense target.
     pub(crate) fn dense(target: &Dense<'a>) -> Self {
         match target {
+            Dense::Bool(view) => {
+                Self::of(Bool::elements(view.data().as_ptr().cast::<Bool>().cast_mut()), *view.layout())
+            }
             Dense::U8(view) => Self::new(view),
             Dense::F16(view) => Self::new(view),
             Dense::Bf16(view) => Self::new(view),

@@ -276,34 +276,64 @@ fn byte_blocks<'a>(view: &View<'a, u8>, walk: &Walk, span: &Span, blocks: usize)
 /// `$read` with the view `$view` of labels of any type.
 macro_rules! with_labels {
     ($labels:expr, $view:ident => $read:expr) => {
-        with_labels!(@ $labels, $view => $read, U8, I8, U16, I16, I32, I64)
+        with_labels!(@ $labels, $view => $read, U8, I8, U16, I16, U32, I32, U64, I64)
     };
     (@ $labels:expr, $view:ident => $read:expr, $($kind:ident),*) => {
         match $labels {
             $(Labels::$kind($view) => $read,)*
+            Labels::Bool(_) => unreachable!("truth values are read as such"),
             _ => unreachable!("all label types are read"),
         }
     };
 }
 
+/// A type of labels.
+trait Label: Copy + Default + PartialOrd + TryFrom<i64> {
+    /// As it is, or the greatest number if it is greater.
+    fn to_i64(self) -> i64;
+}
+
+macro_rules! labels {
+    ($($label:ty),*) => {
+        $(
+            impl Label for $label {
+                #[inline(always)]
+                fn to_i64(self) -> i64 {
+                    i64::try_from(self).unwrap_or(i64::MAX)
+                }
+            }
+        )*
+    };
+}
+
+labels!(u8, i8, u16, i16, u32, i32, u64, i64);
+
 /// See [`LabelMap::read_classes`]. Compares labels in their own type, so that bytes are compared many at a time.
 #[inline(always)]
-fn read_classes<T: Copy + Default + PartialOrd + TryFrom<i64> + Into<i64>>(
-    view: &View<'_, T>,
+fn read_classes<U: Copy, T: Label>(
+    view: &View<'_, U>,
     walk: &Walk,
     span: &Span,
     row: &mut [i32; BLOCK],
     classes: usize,
     ignored: Option<i64>,
+    label: impl Fn(U) -> T,
 ) {
     let ignored = ignored.and_then(|label| T::try_from(label).ok());
     // None if all that the type holds is below.
     let greatest = T::try_from(classes as i64 - 1).ok();
-    read_row(view.data(), view.layout(), walk, span, row, |label| {
+    read_row(view.data(), view.layout(), walk, span, row, |element| {
+        let label = label(element);
         let is_class = label >= T::default() && greatest.is_none_or(|greatest| label <= greatest);
-        let class = if is_class { label.into() as i32 } else { LabelMap::NO_CLASS };
+        let class = if is_class { label.to_i64() as i32 } else { LabelMap::NO_CLASS };
         if ignored == Some(label) { LabelMap::IGNORED } else { class }
     });
+}
+
+/// The number of a truth value.
+#[inline(always)]
+fn is_true(byte: u8) -> u8 {
+    byte.min(1)
 }
 
 /// A map of labels of any type and strides.
@@ -328,6 +358,11 @@ impl<'a> LabelMap<'a> {
     pub(crate) fn blocks(&self, span: &Span, blocks: usize) -> Option<&'a [[u8; BLOCK]]> {
         match self.labels {
             Labels::U8(view) => byte_blocks(&view, &self.walk, span, blocks),
+            // Truth values that are 0 and 1 are labels as they are.
+            Labels::Bool(view) => byte_blocks(&view, &self.walk, span, blocks).filter(
+                #[inline(always)]
+                |blocks| blocks.as_flattened().iter().fold(true, |all, &byte| all & (byte <= 1)),
+            ),
             _ => None,
         }
     }
@@ -341,12 +376,18 @@ impl<'a> LabelMap<'a> {
     /// [`NO_CLASS`](Self::NO_CLASS).
     #[inline(always)]
     fn read_classes(&self, span: &Span, row: &mut [i32; BLOCK], classes: usize, ignored: Option<i64>) {
-        with_labels!(&self.labels, view => read_classes(view, &self.walk, span, row, classes, ignored));
+        if let Labels::Bool(view) = &self.labels {
+            return read_classes(view, &self.walk, span, row, classes, ignored, is_true);
+        }
+        with_labels!(&self.labels, view => read_classes(view, &self.walk, span, row, classes, ignored, |label| label));
     }
 
     /// Reads the labels of a span as they are.
     #[inline(always)]
     pub(crate) fn read(&self, span: &Span, row: &mut [i64; BLOCK]) {
-        with_labels!(&self.labels, view => read_row(view.data(), view.layout(), &self.walk, span, row, i64::from));
+        if let Labels::Bool(view) = &self.labels {
+            return read_row(view.data(), view.layout(), &self.walk, span, row, |byte| is_true(byte).into());
+        }
+        with_labels!(&self.labels, view => read_row(view.data(), view.layout(), &self.walk, span, row, Label::to_i64));
     }
 }

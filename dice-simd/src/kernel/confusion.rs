@@ -37,7 +37,7 @@ pub(crate) struct MapConfusionPass<'a, 't> {
 
 /// The room of one claimant who counts pairs of classes, in whatever arithmetic.
 #[derive(Debug, Default)]
-struct CountScratch {
+pub(super) struct CountScratch {
     counts: Counts,
     pairs: Pairs,
 }

@@ -27,7 +27,7 @@ pub(super) struct SampleTable<'s> {
 
 impl<'s> SampleTable<'s> {
     pub(super) fn new(table: &'s mut Statistics, classes: usize, request: &'s Request) -> Self {
-        table.reset(1, classes, request);
+        table.reset(1, classes, request).expect("the table of all samples is no smaller");
         Self { sample: 0, table, request, used: false }
     }
 

@@ -143,6 +143,11 @@ macro_rules! arithmetic {
             each!(R in $count => self.0.avx.$blendv(b[R], a[R], cast(m[R])))
         }
         #[inline(always)]
+        fn canonical(self, x: Self::F) -> Self::F {
+            let nan = self.0.avx.$set1(<$real>::NAN);
+            each!(R in $count => self.0.avx.$blendv(x[R], nan, self.0.avx.$compare::<_CMP_UNORD_Q>(x[R], x[R])))
+        }
+        #[inline(always)]
         fn keep(self, m: Self::M, a: Self::F) -> Self::F {
             each!(R in $count => self.0.avx.$and(cast(m[R]), a[R]))
         }

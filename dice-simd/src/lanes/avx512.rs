@@ -378,6 +378,11 @@ impl Lanes for Avx512<f32> {
         [self.0.avx512f._mm512_mask_blend_ps(m, b[0], a[0])]
     }
     #[inline(always)]
+    fn canonical(self, [x]: Self::F) -> Self::F {
+        let is_nan = self.0.avx512f._mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+        [self.0.avx512f._mm512_mask_blend_ps(is_nan, x, self.0.avx512f._mm512_set1_ps(f32::NAN))]
+    }
+    #[inline(always)]
     fn keep(self, m: __mmask16, a: Self::F) -> Self::F {
         [self.0.avx512f._mm512_maskz_mov_ps(m, a[0])]
     }
@@ -548,6 +553,12 @@ impl Lanes for Avx512<f64> {
     fn select(self, m: __mmask16, a: Self::F, b: Self::F) -> Self::F {
         let m = halves(m);
         each!(I in 2 => self.0.avx512f._mm512_mask_blend_pd(m[I], b[I], a[I]))
+    }
+    #[inline(always)]
+    fn canonical(self, x: Self::F) -> Self::F {
+        let nan = self.0.avx512f._mm512_set1_pd(f64::NAN);
+        let is_nan = each!(I in 2 => self.0.avx512f._mm512_cmp_pd_mask::<_CMP_UNORD_Q>(x[I], x[I]));
+        each!(I in 2 => self.0.avx512f._mm512_mask_blend_pd(is_nan[I], x[I], nan))
     }
 
     #[inline(always)]

@@ -1,18 +1,19 @@
-//! The thread's floating-point mode.
+//! The thread's floating-point mode, and its exception flags.
 //!
-//! Frameworks set flush-to-zero, and threads inherit it; some programs round upwards. The library's bits must not depend on
-//! either, so every entry installs the default mode and puts the host's back on exit.
+//! Frameworks set flush-to-zero, and threads inherit it; some programs round upwards, and some look at the flags that their own
+//! arithmetic raised. The library's bits must not depend on a mode, and its own arithmetic is nobody's business: every entry
+//! installs the default mode and puts back what it found, flags too, on exit.
 
 use std::marker::PhantomData;
 
-/// While it lives, this thread rounds to nearest, keeps subnormals and masks exceptions; dropped, it restores what it
-/// found.
+/// While it lives, this thread rounds to nearest, keeps subnormals and masks exceptions; dropped, it restores the mode and the
+/// exception flags that it found.
 ///
 /// [`Engine`](crate::Engine) holds one in every call and on every thread that works for it. Take one around a
-/// [`LossHead`](dice_core::LossHead) of your own if the host may have another mode set.
+/// [`LossHead`](dice_core::LossHead) that you call yourself if the host may have another mode set.
 #[derive(Debug)]
 pub struct DefaultFloatMode {
-    found: Mode,
+    found: State,
     /// The mode belongs to this thread.
     not_send: PhantomData<*const ()>,
 }
@@ -22,9 +23,9 @@ impl DefaultFloatMode {
     #[must_use = "the host's mode comes back when this is dropped"]
     #[inline(never)]
     pub fn install() -> Self {
-        let found = read();
-        if found & !FLAGS != DEFAULT {
-            write(DEFAULT);
+        let found = State::read();
+        if !found.is_default() {
+            State::DEFAULT.write();
         }
         Self { found, not_send: PhantomData }
     }
@@ -33,8 +34,9 @@ impl DefaultFloatMode {
 impl Drop for DefaultFloatMode {
     #[inline(never)]
     fn drop(&mut self) {
-        if self.found & !FLAGS != DEFAULT {
-            write(self.found);
+        // Reading is cheap; writing makes the CPU wait for all arithmetic before it.
+        if State::read() != self.found {
+            self.found.write();
         }
     }
 }
@@ -43,22 +45,30 @@ impl Drop for DefaultFloatMode {
 mod register {
     use std::arch::asm;
 
-    pub(super) type Mode = u32;
-    /// MXCSR at process start: exceptions masked, round to nearest, no FTZ, no DAZ.
-    pub(super) const DEFAULT: Mode = 0x1f80;
-    /// The sticky exception flags: a record, no mode.
-    pub(super) const FLAGS: Mode = 0x3f;
+    /// MXCSR: the mode, and in its lowest bits the exception flags.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) struct State(u32);
 
-    pub(super) fn read() -> Mode {
-        let mut mode: Mode = 0;
-        // SAFETY: stores the register to a local variable; every x86-64 CPU has it.
-        unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut mode, options(nostack, preserves_flags)) };
-        mode
-    }
+    impl State {
+        /// As at process start: exceptions masked, round to nearest, no FTZ, no DAZ, no flag raised.
+        pub(super) const DEFAULT: Self = Self(0x1f80);
+        const FLAGS: u32 = 0x3f;
 
-    pub(super) fn write(mode: Mode) {
-        // SAFETY: `mode` is the default or was read from the register, so it sets no reserved bit.
-        unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const mode, options(nostack, preserves_flags)) };
+        pub(super) fn is_default(self) -> bool {
+            self.0 & !Self::FLAGS == Self::DEFAULT.0
+        }
+
+        pub(super) fn read() -> Self {
+            let mut register = 0;
+            // SAFETY: stores the register to a local variable; every x86-64 CPU has it.
+            unsafe { asm!("stmxcsr [{}]", in(reg) &raw mut register, options(nostack, preserves_flags)) };
+            Self(register)
+        }
+
+        pub(super) fn write(self) {
+            // SAFETY: the default, or what was read from the register, sets no reserved bit.
+            unsafe { asm!("ldmxcsr [{}]", in(reg) &raw const self.0, options(nostack, preserves_flags)) };
+        }
     }
 }
 
@@ -66,37 +76,58 @@ mod register {
 mod register {
     use std::arch::asm;
 
-    pub(super) type Mode = u64;
-    /// FPCR at process start: round to nearest, no flush-to-zero.
-    pub(super) const DEFAULT: Mode = 0;
-    /// FPCR holds none: they have a register of their own.
-    pub(super) const FLAGS: Mode = 0;
-
-    pub(super) fn read() -> Mode {
-        let mode: Mode;
-        // SAFETY: reads a register that every aarch64 CPU has.
-        unsafe { asm!("mrs {}, fpcr", out(reg) mode, options(nomem, nostack, preserves_flags)) };
-        mode
+    /// FPCR and FPSR.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) struct State {
+        mode: u64,
+        flags: u64,
     }
 
-    pub(super) fn write(mode: Mode) {
-        // SAFETY: `mode` is the default or was read from the register.
-        unsafe { asm!("msr fpcr, {}", in(reg) mode, options(nostack, preserves_flags)) };
+    impl State {
+        /// As at process start: round to nearest, no flush-to-zero, no flag raised.
+        pub(super) const DEFAULT: Self = Self { mode: 0, flags: 0 };
+
+        pub(super) fn is_default(self) -> bool {
+            self.mode == Self::DEFAULT.mode
+        }
+
+        pub(super) fn read() -> Self {
+            let (mode, flags);
+            // SAFETY: reads a register that every aarch64 CPU has.
+            unsafe { asm!("mrs {}, fpcr", out(reg) mode, options(nomem, nostack, preserves_flags)) };
+            // SAFETY: as above.
+            unsafe { asm!("mrs {}, fpsr", out(reg) flags, options(nomem, nostack, preserves_flags)) };
+            Self { mode, flags }
+        }
+
+        pub(super) fn write(self) {
+            // SAFETY: the default, or what was read from the register.
+            unsafe { asm!("msr fpcr, {}", in(reg) self.mode, options(nostack, preserves_flags)) };
+            // SAFETY: as above.
+            unsafe { asm!("msr fpsr, {}", in(reg) self.flags, options(nostack, preserves_flags)) };
+        }
     }
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod register {
     /// No mode is known for this target.
-    pub(super) type Mode = u32;
-    pub(super) const DEFAULT: Mode = 0;
-    pub(super) const FLAGS: Mode = 0;
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(super) struct State;
 
-    pub(super) fn read() -> Mode {
-        DEFAULT
+    impl State {
+        pub(super) const DEFAULT: Self = Self;
+
+        pub(super) fn is_default(self) -> bool {
+            true
+        }
+
+        pub(super) fn read() -> Self {
+            Self
+        }
+
+        pub(super) fn write(self) {}
     }
-
-    pub(super) fn write(_mode: Mode) {}
 }
 
-use register::{DEFAULT, FLAGS, Mode, read, write};
+use register::State;

@@ -131,6 +131,13 @@ pub(crate) trait Lanes: Copy {
     fn chosen(self, choice: &Choice) -> Self::M {
         self.eq(self.load_i(&choice.lanes), self.splat_i(-1))
     }
+    /// x; [`NAN`](Real::NAN) where it is NaN, so that outputs have the same bits on all levels.
+    #[inline(always)]
+    fn canonical(self, x: Self::F) -> Self::F {
+        // A number is above 0 or below 1.
+        let rest = self.select(self.gt(self.splat(Self::R::ONE), x), x, self.splat(Self::R::NAN));
+        self.select(self.gt(x, self.splat(Self::R::ZERO)), x, rest)
+    }
     /// m ? a : +0.
     #[inline(always)]
     fn keep(self, m: Self::M, a: Self::F) -> Self::F {

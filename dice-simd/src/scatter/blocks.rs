@@ -160,6 +160,10 @@ impl<R: Real + Output, E: Output> SinkBlock<'_, R, E> {
         x: [L::F; CLASSES],
     ) {
         assert!(self.form == Form::Interleaved && CLASSES == self.classes && vector < VECTORS, "inside the block");
+        let x = x.map(
+            #[inline(always)]
+            |x| lanes.canonical(x),
+        );
         for (place, elements) in put_voxels_together::<L, E, CLASSES>(lanes, x).into_iter().enumerate() {
             let to = self.elements.wrapping_add((vector * CLASSES + place) * LANES).cast();
             if self.stream {
@@ -184,6 +188,10 @@ impl<R: Real + Output, E: Output> SinkBlock<'_, R, E> {
         assert!(self.form == Form::Interleaved && vector < VECTORS, "inside the block");
         // SAFETY: the block holds all classes of its voxels exclusively.
         let block = unsafe { slice::from_raw_parts_mut(self.elements, BLOCK * self.classes) };
+        let x = x.map(
+            #[inline(always)]
+            |x| lanes.canonical(x),
+        );
         put_parts_together(lanes, &mut block[vector * LANES * self.classes + first..], self.classes, x);
     }
 
@@ -191,6 +199,7 @@ impl<R: Real + Output, E: Output> SinkBlock<'_, R, E> {
     #[inline(always)]
     pub(crate) fn put<L: Lanes<R = R>>(&mut self, lanes: L, class: usize, vector: usize, x: L::F) {
         assert!(class < self.classes && vector < VECTORS, "inside the block");
+        let x = lanes.canonical(x);
         let offset = class as isize * self.stride + (vector * LANES) as isize;
         if !is_same::<R, E>() && self.elements.is_null() {
             // SAFETY: the stage has room for this vector.

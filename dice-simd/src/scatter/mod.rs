@@ -84,7 +84,7 @@ macro_rules! with_output {
             Elements::Bf16($pointer) => $body,
             Elements::F32($pointer) => $body,
             Elements::F64($pointer) => $body,
-            Elements::U8(_) => unreachable!("no gradient is written in integers"),
+            Elements::Bool(_) | Elements::U8(_) => unreachable!("no gradient is written in integers"),
         }
     };
 }

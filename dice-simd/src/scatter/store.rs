@@ -197,7 +197,7 @@ unsafe fn put<L: Lanes, E: Output>(lanes: L, from: &[L::R], to: *mut E, add: boo
         let to = unsafe { &mut *to.wrapping_add(vector * LANES).cast::<[E; LANES]>() };
         let mut x = lanes.load(from);
         if add {
-            x = lanes.add(E::load(lanes, to), x);
+            x = lanes.canonical(lanes.add(E::load(lanes, to), x));
         }
         E::store(lanes, to, x);
     }
@@ -216,6 +216,6 @@ unsafe fn put_each<R: Real, E: Output>(from: &[R], to: *mut E, stride: isize, ad
         // SAFETY: the caller's promise.
         let old: R = if add { unsafe { to.read() }.widen() } else { R::ZERO };
         // SAFETY: the caller's promise.
-        unsafe { to.write(E::narrow(if add { old + x } else { x })) };
+        unsafe { to.write(E::narrow(if add { (old + x).canonical() } else { x })) };
     }
 }

@@ -54,7 +54,9 @@ fn impossible(label_type: &str) -> Option<i64> {
         "i8" => Some(-1),
         "u16" => Some(65_535),
         "i16" => Some(-32_768),
+        "u32" => Some(u32::MAX.into()),
         "i32" => Some(i32::MIN.into()),
+        "u64" => Some(i64::MAX),
         "i64" => Some(i64::MIN),
         _ => None,
     }
@@ -88,7 +90,7 @@ pub(crate) fn draw<T: Number>(
     let (truth_name, truth) = if wish.target == "labels" {
         let (name, place) = any_place(random, &map, true);
         // A `bool` holds no third label, and the two others come up anyway.
-        let ignorable = ignored.filter(|_| wish.target_type != "bool");
+        let ignorable = ignored.filter(|_| !matches!(wish.target_type, "bool" | "truth"));
         let labels: Vec<i64> = (0..shape[0] * voxels)
             .map(|_| match ignorable {
                 Some(ignored) if random.once_in(6) => ignored,
@@ -117,7 +119,7 @@ pub(crate) fn draw<T: Number>(
             }
         } else {
             // Bytes count more than once.
-            let whole = matches!(wish.target_type, "u8" | "bool");
+            let whole = matches!(wish.target_type, "u8" | "bool" | "truth");
             g.iter_mut().for_each(|g| {
                 *g = if whole {
                     random.below(4) as f64

@@ -98,7 +98,9 @@ pub(crate) const TYPES: [(&str, &str); 10] = [
 
 /// Makes an enum of tensors over element types, from numbers of one type.
 macro_rules! any_tensor {
-    ($name:ident of $number:ty, seen as $view:ident, { $($variant:ident($element:ty) = $text:literal, $convert:expr;)* }) => {
+    ($name:ident of $number:ty, seen as $view:ident, {
+        $($variant:ident($element:ty) = $text:literal, $convert:expr, $back:expr, $see:expr;)*
+    }) => {
         #[derive(Debug, Clone)]
         pub(crate) enum $name {
             $($variant(Tensor<$element>),)*
@@ -133,7 +135,7 @@ macro_rules! any_tensor {
 
             pub(crate) fn view(&self) -> $view<'_> {
                 match self {
-                    $(Self::$variant(tensor) => tensor.view().into(),)*
+                    $(Self::$variant(tensor) => $see(tensor.view()),)*
                 }
             }
 
@@ -141,7 +143,8 @@ macro_rules! any_tensor {
             pub(crate) fn numbers(&self) -> Vec<$number> {
                 match self {
                     $(Self::$variant(tensor) => {
-                        tensor.place.gather(&tensor.data).into_iter().map(|x| <$number>::from(x)).collect()
+                        let back: fn($element) -> $number = $back;
+                        tensor.place.gather(&tensor.data).into_iter().map(back).collect()
                     })*
                 }
             }
@@ -165,22 +168,35 @@ macro_rules! any_tensor {
 }
 
 any_tensor!(LabelTensor of i64, seen as Labels, {
-    Bool(bool) = "bool", |x| x != 0;
-    U8(u8) = "u8", |x| x as u8;
-    I8(i8) = "i8", |x| x as i8;
-    U16(u16) = "u16", |x| x as u16;
-    I16(i16) = "i16", |x| x as i16;
-    I32(i32) = "i32", |x| x as i32;
-    I64(i64) = "i64", |x| x;
+    Bool(bool) = "bool", |x| x != 0, i64::from, Labels::from;
+    // Bytes as truth values: any but 0 is true.
+    Truth(u8) = "truth", |x| if x == 0 { 0 } else { 100 + x as u8 }, |x| i64::from(x != 0), Labels::Bool;
+    U8(u8) = "u8", |x| x as u8, i64::from, Labels::from;
+    I8(i8) = "i8", |x| x as i8, i64::from, Labels::from;
+    U16(u16) = "u16", |x| x as u16, i64::from, Labels::from;
+    I16(i16) = "i16", |x| x as i16, i64::from, Labels::from;
+    U32(u32) = "u32", |x| x as u32, i64::from, Labels::from;
+    I32(i32) = "i32", |x| x as i32, i64::from, Labels::from;
+    U64(u64) = "u64", |x| x as u64, |x| i64::try_from(x).unwrap_or(i64::MAX), Labels::from;
+    I64(i64) = "i64", |x| x, |x| x, Labels::from;
 });
 
+impl LabelTensor {
+    /// The names of those that hold labels of so many classes.
+    pub(crate) fn holding(classes: usize) -> &'static [&'static str] {
+        let truth_values = 2;
+        if classes > 2 { &Self::NAMES[truth_values..] } else { Self::NAMES }
+    }
+}
+
 any_tensor!(DenseTensor of f64, seen as Dense, {
-    Bool(bool) = "bool", |x| x != 0.0;
-    U8(u8) = "u8", |x| x as u8;
-    F16(f16) = "f16", f16::from_f64;
-    Bf16(bf16) = "bf16", bf16::from_f64;
-    F32(f32) = "f32", |x| x as f32;
-    F64(f64) = "f64", |x| x;
+    Bool(bool) = "bool", |x| x != 0.0, |x| f64::from(u8::from(x)), Dense::from;
+    Truth(u8) = "truth", |x| if x == 0.0 { 0 } else { 200 }, |x| f64::from(u8::from(x != 0)), Dense::Bool;
+    U8(u8) = "u8", |x| x as u8, f64::from, Dense::from;
+    F16(f16) = "f16", f16::from_f64, f64::from, Dense::from;
+    Bf16(bf16) = "bf16", bf16::from_f64, f64::from, Dense::from;
+    F32(f32) = "f32", |x| x as f32, f64::from, Dense::from;
+    F64(f64) = "f64", |x| x, f64::from, Dense::from;
 });
 
 /// What a prediction is compared with.
@@ -353,7 +369,7 @@ impl<T: Number> Inputs<T> {
         let statistics = engine.statistics(&logits, &problem, &loss.request());
         let mut data = vec![G::of(-12_345.0); self.gradient.len];
         let mut view = self.gradient.view_mut(&mut data);
-        let evaluation = engine.value_and_grad(&logits, &problem, loss, &mut view);
+        let evaluation = engine.value_and_grad(&logits, &problem, loss, &[1.0], &mut view);
         AnyBits {
             words: statistics.map(|found| found.as_limbs().to_vec()),
             values: evaluation.map(|found| found.values.iter().map(|x| x.to_bits()).collect()),
@@ -391,8 +407,7 @@ pub(crate) fn demand_equal(found: &[u64], expected: &[u64], context: &dyn std::f
     }
 }
 
-/// The bits of numbers of any type as f64, in which every one is exact; every NaN counts as the same.
+/// The bits of numbers of any type as f64, in which every one is exact, and the sign of a NaN is kept.
 pub(crate) fn bits_of<G: Number>(numbers: &[G]) -> Vec<u64> {
-    let canonical = |x: f64| if x.is_nan() { f64::NAN.to_bits() } else { x.to_bits() };
-    numbers.iter().map(|&x| canonical(x.into())).collect()
+    numbers.iter().map(|&x| Into::<f64>::into(x).to_bits()).collect()
 }

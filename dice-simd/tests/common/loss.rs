@@ -7,7 +7,7 @@ use dice_core::loss::{
 };
 use dice_core::{Activation, Grouping, Reduction};
 
-use super::Random;
+use super::{Random, possible};
 
 /// Every loss, by name.
 pub(crate) const LOSSES: [&str; 11] = [
@@ -26,6 +26,7 @@ pub(crate) const LOSSES: [&str; 11] = [
 
 /// The loss of this name with options drawn at random, for a prediction of `classes` classes.
 pub(crate) fn any_loss(random: &mut Random, name: &str, classes: usize, activation: Activation) -> Loss {
+    let activation = possible(activation, classes);
     let exclude_background = random.once_in(3);
     let kept = classes - usize::from(exclude_background && classes > 1);
     let (grouping, reduction) =

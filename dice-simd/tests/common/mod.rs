@@ -9,6 +9,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use dice_core::Activation;
 use proptest::prelude::Strategy;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -21,7 +22,7 @@ mod scene;
 pub(crate) mod tolerance;
 
 pub(crate) use level::{Level, per_level, run_at};
-pub(crate) use scene::{Axis, Bits, Placed, Scene, Tensor, UNWRITTEN, canonical_bits, demand_same, map_of};
+pub(crate) use scene::{Axis, Bits, Placed, Scene, Tensor, UNWRITTEN, bits_of_f32, demand_same, map_of};
 pub(crate) use tolerance::{InputTolerance, Tolerance};
 
 /// Whether an emulator runs the tests, which then take smaller volumes and fewer rounds: `DICE_EMULATED` is set.
@@ -77,6 +78,11 @@ pub(crate) fn in_chunks(count: u32, check: impl Fn(std::ops::Range<u32>) + Sync)
 
 /// Numbers per call of an elementary function.
 pub(crate) const CHUNK: u32 = 1 << 16;
+
+/// The activation, or a sigmoid in the place of a softmax where there is one channel.
+pub(crate) fn possible(activation: Activation, channels: usize) -> Activation {
+    if channels == 1 && activation == Activation::Softmax { Activation::Sigmoid } else { activation }
+}
 
 /// SplitMix64 (Steele, Lea, Flood 2014): seeded, so that a failure repeats.
 #[derive(Debug, Clone)]

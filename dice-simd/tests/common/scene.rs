@@ -270,7 +270,7 @@ impl Scene {
         loss: &GeneralizedDice,
     ) -> Result<(Evaluation, Vec<f32>), Error> {
         let (logits, problem) = (self.logits.view(), self.problem());
-        self.gradient(|view| engine.value_and_grad(&logits, &problem, loss, view))
+        self.gradient(|view| engine.value_and_grad(&logits, &problem, loss, &[1.0], view))
     }
 
     /// The words of the statistics, the values and the gradient, to be compared bit for bit.
@@ -280,7 +280,7 @@ impl Scene {
         Bits {
             words,
             values: evaluation.values.iter().map(|x| x.to_bits()).collect(),
-            gradient: canonical_bits(&gradient),
+            gradient: bits_of_f32(&gradient),
         }
     }
 }
@@ -313,7 +313,7 @@ pub(crate) fn demand_same(found: &[u32], expected: &[u32], context: &dyn std::fm
     }
 }
 
-/// The bits of numbers; every NaN counts as the same.
-pub(crate) fn canonical_bits(numbers: &[f32]) -> Vec<u32> {
-    numbers.iter().map(|x| if x.is_nan() { f32::NAN.to_bits() } else { x.to_bits() }).collect()
+/// The bits of numbers: those of NaN are the same on all levels, too.
+pub(crate) fn bits_of_f32(numbers: &[f32]) -> Vec<u32> {
+    numbers.iter().map(|x| x.to_bits()).collect()
 }

@@ -30,3 +30,4 @@ mod through;
 
 pub(crate) use apart::Composed;
 pub(crate) use plan::{is_plain_cotangent, is_plain_request};
+pub(super) use scratch::ComposedScratch;
