@@ -5,8 +5,8 @@
     cargo run --release --example brain -- --png out/brain.png
     docs/pictures/draw.py out/brain.png
 
-brain.png is the example's picture, cropped to the head and given words; peers.svg is of the figures in peers.csv. Either can be drawn
-alone: without an argument, only the chart is.
+brain.png is the example's picture, cropped to the head and given words; peers.svg is of the figures in peers.csv. Without an
+argument only that is drawn.
 """
 
 import csv
@@ -17,6 +17,7 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.patches import Patch
+from PIL import Image
 
 HERE = Path(__file__).resolve().parent
 OWN, KEEPING, AS_IT_COMES = "#1f6f8b", "#8c8c8c", "#d5d5d5"
@@ -51,8 +52,6 @@ def brain(file):
     image = io.BytesIO()
     figure.savefig(image, dpi=100)
     # A palette: the picture has few colours, and is a third of the size with it.
-    from PIL import Image
-
     Image.open(image).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(HERE / "brain.png", optimize=True)
 
 
