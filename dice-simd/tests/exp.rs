@@ -162,7 +162,7 @@ fn every_argument(level: &Level) {
     });
 }
 per_level!(
-    #[ignore = "exhaustive: minutes; run by the command in the README"]
+    #[ignore = "exhaustive: minutes; run by the command in docs/benchmarks.md"]
     every_argument
 );
 
