@@ -54,18 +54,23 @@
  * What a program built before does not have counts as zero. A struct longer than the library knows is DICE_STRUCT_SIZE, for it may
  * say what the library cannot do. dice_tensor and dice_class_report never change.
  *
- * THREADS. All functions may be called from any number of threads at once, but for dice_set_..., which take effect on calls
- * that start later, and dice_shutdown. The library starts its own workers with the first call on a large problem (130,000
- * logits or more); they take no signals that are sent to the process. A child after fork() has workers of its own. The shared
- * library stays loaded after dlclose(); a plug-in that has libdice.a in it must call dice_shutdown before it is unloaded.
+ * THREADS. All functions may be called from any number of threads at once; dice_set_... take effect on calls that start later,
+ * dice_shutdown leaves calls in progress to their own threads. The library starts its own workers with the first call on a large problem
+ * (130,000 logits or more); they take no signals that are sent to the process. A child after fork() has workers of its own. The
+ * shared library stays loaded after dlclose(); a plug-in that has libdice.a in it must call dice_shutdown before it is unloaded.
+ * A call takes less than 64 KiB of its thread's stack. A signal handler may interrupt it, but must not call the library, nor leave by
+ * longjmp. A call is no cancellation point: a thread that is cancelled meanwhile ends behind it; asynchronous cancellation must be off.
  *
  * MEMORY. The library reads and writes only elements of the tensors, but the whole span between the first and the last
  * element of a tensor must be valid memory, and nobody may write to it during a call. The span of an output must not overlap
  * that of an input or of another output: that is DICE_LAYOUT. But the gradient may take the place of the logits (see dice_pullback),
- * a table be merged into itself, and weights be written over volumes. No pointer of the caller's is kept
- * after a call returns. Each thread keeps what it works with for up to 100 classes, less than 1 MiB (1.25 MiB at the levels
- * scalar and portable), or 3 MiB if some loss needs more than the overlap: after a thread's first call of some shape, calls of
- * the same shape allocate nothing.
+ * a table be merged into itself, and weights be written over volumes. No pointer of the caller's is kept after a call returns. Each
+ * thread keeps what it works with for up to 100 classes, less than 1 MiB (1.25 MiB at the levels scalar and portable), or 3 MiB if some
+ * loss needs more than the overlap: after a thread's first call of some shape, calls of the same shape allocate nothing. Of more classes
+ * nothing is kept, and each call allocates anew.
+ * Where memory is not to be had, a call is DICE_UNAVAILABLE, or what it lacks comes from 8 MiB that the library holds in reserve. What
+ * ends the process all the same: the C library, if it has no memory for a thread's first use of the library (a few hundred bytes,
+ * for thread-local data and what is to be done at the thread's end), and calls that lack more than the reserve at once.
  */
 #ifndef DICE_H
 #define DICE_H
@@ -247,7 +252,8 @@ DICE_INLINE dice_tensor dice_cropped(dice_tensor tensor, const int64_t *start, c
 
 /* Every voxel v has a weight m: that of its sample times its own, 0 where the mask or the ignored label takes it out. With g
  * the target, 0 or 1 for labels, and p the probability, the sums of a class are T = sum m g, S = sum m p, I = sum m g p. A
- * voxel of weight 0 is never looked at: its logits may be NaN and its label impossible, and its gradient is +0. */
+ * voxel of weight 0 is never looked at: its logits may be NaN and its label impossible, and its gradient is +0. A group in which
+ * nothing counts has the value 0 by default; a preset has its owner's (nnunet_dice: -1). */
 typedef struct dice_problem {
     size_t struct_size;
     /* Labels, one class per voxel: u8, i8, u16, i16, u32, i32, u64, i64 or bool; with one channel 0 is background and 1 the

@@ -16,7 +16,8 @@ use std::ptr;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+
+use crate::worker::Worker;
 
 /// The pool; null before the first large call, and in a child after `fork`. One that was published is never freed.
 static POOL: AtomicPtr<Pool> = AtomicPtr::new(ptr::null_mut());
@@ -36,7 +37,7 @@ struct State {
     next: u64,
     /// Workers of an older generation end.
     generation: u64,
-    workers: Vec<JoinHandle<()>>,
+    workers: Vec<Worker>,
 }
 
 /// What a call wants to have run.
@@ -132,9 +133,7 @@ impl Pool {
         let _blocked = (state.workers.len() < count).then(SignalsBlocked::new);
         while state.workers.len() < count {
             let generation = state.generation;
-            let Ok(worker) = thread::Builder::new().name("dice".into()).spawn(move || self.work(generation)) else {
-                return;
-            };
+            let Some(worker) = Worker::start(move || self.work(generation)) else { return };
             state.workers.push(worker);
         }
     }
@@ -176,10 +175,7 @@ impl Pool {
         let workers = std::mem::take(&mut state.workers);
         drop(state);
         pool.work.notify_all();
-        for worker in workers {
-            // A worker catches the panics of claimants; it has ended in any case.
-            let _ = worker.join();
-        }
+        workers.into_iter().for_each(Worker::join);
     }
 }
 

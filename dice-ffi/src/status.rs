@@ -59,7 +59,7 @@ pub(crate) struct Failure {
 
 const NO_NUMBERS: [i64; 3] = [-1; 3];
 /// What dice-core calls tensors with one number per voxel in [`Error::ShapeMismatch`].
-const MAPS: [&str; 4] = ["label map", "predicted label map", "mask", "voxel weights"];
+const MAPS: [&str; 3] = ["label map", "mask", "voxel weights"];
 
 impl Failure {
     pub(crate) fn new(status: Status, sentence: impl Display) -> Self {
@@ -103,9 +103,11 @@ impl From<Error> for Failure {
             Error::NonFiniteLogit { index: at, .. }
             | Error::NonFiniteTarget { index: at, .. }
             | Error::Weight { index: at, .. } => [index(*at), -1, -1],
-            Error::ShapeMismatch { what, expected, found, .. } => {
+            Error::ShapeMismatch { what, whose, expected, found } => {
                 let (expected, found) = (expected.as_slice(), found.as_slice());
-                let axis = first_difference(MAPS.contains(what), expected, found);
+                // Between maps every axis counts.
+                let is_map = MAPS.contains(what) && *whose == "the logits'";
+                let axis = first_difference(is_map, expected, found);
                 let extent = |place: Option<usize>, dims: &[usize]| {
                     place.and_then(|axis| dims.get(axis)).map_or(-1, |&dim| count(dim))
                 };
@@ -146,13 +148,14 @@ impl From<Error> for Failure {
     }
 }
 
-/// The first axis in which two shapes differ, as each counts it: a map may have no axis for its channel, and one that it has is not
-/// compared with the classes.
+/// The first axis in which the shape of a tensor differs from the logits', as each counts it: a map may have no axis for its channel,
+/// and one that it has is not compared with the classes.
 fn first_difference(is_map: bool, expected: &[usize], found: &[usize]) -> Option<[usize; 2]> {
-    let has_channel = found.len() == expected.len();
-    let axes = (0..expected.len().max(found.len())).filter(|&axis| !(is_map && axis == 1));
-    let shift = usize::from(is_map && !has_channel && found.len() + 1 == expected.len());
-    axes.map(|axis| [axis, if axis == 0 { 0 } else { axis - shift }])
+    let without_channel = is_map && found.len() + 1 == expected.len();
+    let leaves_out_classes = without_channel || is_map && found.get(1) == Some(&1);
+    (0..expected.len().max(found.len()))
+        .filter(|&axis| !(leaves_out_classes && axis == 1))
+        .map(|axis| [axis, if without_channel && axis > 1 { axis - 1 } else { axis }])
         .find(|&[of_expected, of_found]| expected.get(of_expected) != found.get(of_found))
 }
 

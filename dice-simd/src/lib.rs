@@ -58,7 +58,8 @@ pub use passes::{Arithmetic, Float};
 pub use tile::TILE_VOXELS;
 pub use workspace::Workspace;
 
-/// The program in the README compiles and runs.
+/// The programs of the README and of the manual's page compile and run.
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-struct Readme;
+#[doc = include_str!("../../docs/rust.md")]
+struct Manual;

@@ -147,14 +147,25 @@ static inline uint64_t fnv1a(const void *data, size_t size) {
     return hash;
 }
 
-/* Value and gradient by the default loss; of one channel, by the first of its terms under a sigmoid. */
+/* The activation, or a sigmoid in the place of a softmax where there is one channel. */
+static inline int32_t possible(int32_t activation, int64_t channels) {
+    return channels == 1 && activation == DICE_SOFTMAX ? DICE_SIGMOID : activation;
+}
+
+/* The default loss; of one channel, the first of its terms under a sigmoid, which is put into `term`. */
+static inline dice_loss default_loss_of(int64_t channels, dice_term *term) {
+    const dice_loss loss = DICE_LOSS_INIT;
+    *term = default_term();
+    term->kind = DICE_SOFT_DICE;
+    term->activation = DICE_SIGMOID;
+    return channels == 1 ? loss_of(term) : loss;
+}
+
+/* Value and gradient by the default loss. */
 static inline result compute(scene *s) {
-    dice_loss loss = DICE_LOSS_INIT;
-    dice_term term = default_term();
+    dice_term term;
+    const dice_loss loss = default_loss_of(s->c, &term);
     result r = {-1.0, 0};
-    term.kind = DICE_SOFT_DICE;
-    term.activation = DICE_SIGMOID;
-    if (s->c == 1) loss = loss_of(&term);
     memset(s->gradient, 0xa5, s->num_logits * sizeof(float));
     OK(dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &r.value, 1, DICE_OVERWRITE, &s->g));
     r.gradient = fnv1a(s->gradient, s->num_logits * sizeof(float));

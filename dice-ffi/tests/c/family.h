@@ -372,7 +372,7 @@ static inline dice_term random_term(int32_t kind, int64_t classes, uint64_t *see
     dice_term t = default_term();
     size_t kept;
     t.kind = kind;
-    t.activation = draw(seed, 3);
+    t.activation = possible(draw(seed, 3), classes);
     t.grouping = draw(seed, 3);
     t.reduction = draw(seed, 3);
     t.exclude_background = draw(seed, 2);

@@ -148,7 +148,7 @@ static void draw(uint64_t seed) {
     double steepest;
     int64_t i, k, j;
 
-    term.activation = (int32_t)random_below(&seed, 3);
+    term.activation = possible((int32_t)random_below(&seed, 3), c);
     term.grouping = random_below(&seed, 2) ? DICE_BATCH : DICE_PER_SAMPLE;
     term.reduction = (int32_t)random_below(&seed, 3);
     num_values = term.reduction == DICE_NONE && term.grouping == DICE_PER_SAMPLE ? (size_t)n : 1;

@@ -89,7 +89,6 @@ static void make_world(int64_t v) {
     w.s = scene_new(2, 3, v, 1);
     w.loss = loss;
     for (i = 0; i < 3; i++) w.terms[i] = default_term(), w.terms[i].kind = kinds[i];
-    w.terms[2].exponent = 2.0;
     w.loss.terms = w.terms, w.loss.num_terms = 3;
     w.num_table = 12 * 100;
     w.table = (int64_t *)room(w.num_table, sizeof(int64_t));
@@ -149,11 +148,13 @@ static dice_status preset(void) {
 /* Ways to fail that have nothing to do with memory. */
 static dice_status null_pointer(void) { return dice_value(NULL, NULL, NULL, NULL, 0) == DICE_NULL_POINTER ? DICE_OK : DICE_PANIC; }
 static dice_status wrong_shape(void) {
+    dice_status status;
     const int64_t shape[] = {2, 7};
     const dice_tensor y = dice_u8(w.s->labels, 2, shape);
     dice_problem problem = DICE_PROBLEM_INIT;
     problem.target = &y;
-    return dice_value(&w.s->z, &problem, &w.loss, OUT(double), 1) == DICE_SHAPE ? DICE_OK : DICE_PANIC;
+    status = dice_value(&w.s->z, &problem, &w.loss, OUT(double), 1);
+    return status == DICE_SHAPE ? DICE_OK : status == DICE_UNAVAILABLE ? status : DICE_PANIC;
 }
 static dice_status wrong_label(void) {
     dice_status status;
@@ -260,6 +261,7 @@ static void prepare_elsewhere(void) {
     const pid_t child = fork();
     int status = 0;
     if (child == 0) {
+        checks_failed = 0;
         prepare();
         memcpy(found, &w, sizeof w);
         memcpy(table, w.table, w.num_table * sizeof(int64_t));

@@ -157,13 +157,12 @@ impl<R: Real + Output, E: Output> SinkBlock<'_, R, E> {
         &mut self,
         lanes: L,
         vector: usize,
-        x: [L::F; CLASSES],
+        mut x: [L::F; CLASSES],
     ) {
         assert!(self.form == Form::Interleaved && CLASSES == self.classes && vector < VECTORS, "inside the block");
-        let x = x.map(
-            #[inline(always)]
-            |x| lanes.canonical(x),
-        );
+        for class in 0..x.len() {
+            x[class] = lanes.canonical(x[class]);
+        }
         for (place, elements) in put_voxels_together::<L, E, CLASSES>(lanes, x).into_iter().enumerate() {
             let to = self.elements.wrapping_add((vector * CLASSES + place) * LANES).cast();
             if self.stream {
@@ -183,15 +182,14 @@ impl<R: Real + Output, E: Output> SinkBlock<'_, R, E> {
         lanes: L,
         first: usize,
         vector: usize,
-        x: [L::F; N],
+        mut x: [L::F; N],
     ) {
         assert!(self.form == Form::Interleaved && vector < VECTORS, "inside the block");
         // SAFETY: the block holds all classes of its voxels exclusively.
         let block = unsafe { slice::from_raw_parts_mut(self.elements, BLOCK * self.classes) };
-        let x = x.map(
-            #[inline(always)]
-            |x| lanes.canonical(x),
-        );
+        for class in 0..x.len() {
+            x[class] = lanes.canonical(x[class]);
+        }
         put_parts_together(lanes, &mut block[vector * LANES * self.classes + first..], self.classes, x);
     }
 
