@@ -18,7 +18,7 @@ struct Reserve {
 }
 
 #[global_allocator]
-static RESERVE: Reserve = Reserve { small: Chunks::NEW, large: Chunks::NEW };
+static RESERVE: Reserve = Reserve { small: Chunks::new(), large: Chunks::new() };
 
 /// How often the reserve has served.
 static SERVED: AtomicU64 = AtomicU64::new(0);
@@ -68,7 +68,9 @@ struct Memory<const BYTES: usize>([[u8; BYTES]; CHUNKS]);
 unsafe impl<const BYTES: usize> Sync for Chunks<BYTES> {}
 
 impl<const BYTES: usize> Chunks<BYTES> {
-    const NEW: Self = Self { memory: UnsafeCell::new(Memory([[0; BYTES]; CHUNKS])), taken: AtomicU64::new(0) };
+    const fn new() -> Self {
+        Self { memory: UnsafeCell::new(Memory([[0; BYTES]; CHUNKS])), taken: AtomicU64::new(0) }
+    }
 
     /// As many bits as chunks are needed for so many bytes; none if there are not so many.
     fn run(bytes: usize) -> Option<u64> {
@@ -185,7 +187,7 @@ mod tests {
 
     #[test]
     fn runs_are_handed_out_once_and_taken_back() {
-        let chunks = Box::new(Chunks::<16>::NEW);
+        let chunks = Box::new(Chunks::<16>::new());
         let all: Vec<_> = (0..CHUNKS).map(|_| chunks.take(16)).collect();
         assert!(all.windows(2).all(|pair| pair[1].addr() - pair[0].addr() == 16));
         assert!(chunks.take(1).is_null());

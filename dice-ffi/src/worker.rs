@@ -55,14 +55,20 @@ mod posix {
         }
     }
 
+    /// Names this thread.
+    #[cfg(target_os = "linux")]
+    fn name_thread() {
+        // SAFETY: always succeeds.
+        let this = unsafe { libc::pthread_self() };
+        // SAFETY: this thread, and a name of less than 16 bytes.
+        unsafe { libc::pthread_setname_np(this, c"dice".as_ptr()) };
+    }
+
     extern "C" fn run<F: FnOnce()>(work: *mut c_void) -> *mut c_void {
         // SAFETY: made by `start` for this thread alone.
         let work = unsafe { Box::from_raw(work.cast::<F>()) };
         #[cfg(target_os = "linux")]
-        // SAFETY: this thread, and a name of less than 16 bytes.
-        unsafe {
-            libc::pthread_setname_np(libc::pthread_self(), c"dice".as_ptr())
-        };
+        name_thread();
         work();
         ptr::null_mut()
     }

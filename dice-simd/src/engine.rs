@@ -523,9 +523,9 @@ impl<X: Executor> Engine<X> {
         let elements: usize = layout.dims().iter().product();
         let claimants = if elements < PARALLEL_FROM { 1 } else { self.claimants().min(tiles.len()) };
         if claimants > 1 {
-            self.executor.run(claimants, &claim)
+            self.executor.run(claimants, &claim);
         } else {
-            claim()
+            claim();
         }
         // Every claimant has returned, and none does before the last tile is claimed.
         if tiles.are_claimed() { Ok(()) } else { Err(Error::Executor) }

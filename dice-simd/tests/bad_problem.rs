@@ -47,7 +47,7 @@ fn demand<T: Number>(level: &Level, inputs: &Inputs<T>, problem: &Problem<'_>, e
     let cotangent = Cotangent::new(&softmax(), 1, inputs.classes(), Values::One).unwrap();
     let mut data = vec![T::of(7.0); inputs.gradient.len];
     let place = &inputs.gradient;
-    let found = engine.value_and_grad(&logits, problem, &loss, &[1.0], &mut place.view_mut(&mut data)).map(drop);
+    let found = engine.value_and_grad(&logits, problem, &loss, &[1.0], place.view_mut(&mut data)).map(drop);
     assert_eq!(found.unwrap_err(), *error, "the usual call");
     let gradient = Gradient::Accumulate(place.view_mut(&mut data));
     assert_eq!(
@@ -56,7 +56,7 @@ fn demand<T: Number>(level: &Level, inputs: &Inputs<T>, problem: &Problem<'_>, e
         "accumulating"
     );
     if !matches!(error, Error::NonFiniteTarget { .. }) {
-        let found = engine.pullback(&logits, problem, &cotangent, &[1.0], &mut place.view_mut(&mut data));
+        let found = engine.pullback(&logits, problem, &cotangent, &[1.0], place.view_mut(&mut data));
         assert_eq!(found.unwrap_err(), *error, "a pullback on its own");
     }
     assert!(data.iter().all(|&g| g == T::of(7.0)), "nothing is written");

@@ -29,9 +29,9 @@ fn check<T: Number, G: Number<Arithmetic = T::Arithmetic>>(level: &Level, nan: u
     let problem = Problem::new(View::map(&labels, &[2, 300]).unwrap());
     // The second sample has NaN of each kind, and infinities of which a difference makes one.
     let logit = |i: usize| match i {
-        900.. if i % 97 == 0 => NANS[i / 97 % 4],
-        900.. if i % 89 == 0 => f64::INFINITY,
-        900.. if i % 83 == 0 => f64::NEG_INFINITY,
+        900.. if i.is_multiple_of(97) => NANS[i / 97 % 4],
+        900.. if i.is_multiple_of(89) => f64::INFINITY,
+        900.. if i.is_multiple_of(83) => f64::NEG_INFINITY,
         _ => (i * 31 % 17) as f64 / 4.0 - 2.0,
     };
     let first = Placed::channels_first(&SHAPE);
