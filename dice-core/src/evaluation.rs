@@ -166,7 +166,7 @@ impl Cotangent {
         &mut self.derivatives
     }
 
-    /// Makes one row that all samples share a row for each of `rows` samples.
+    /// Makes the one row that all samples share a row for each of `rows` samples; none where there are none.
     pub(crate) fn spread(&mut self, rows: usize) {
         let stride = self.derivatives.len();
         self.derivatives.resize(rows * stride, 0.0);

@@ -345,8 +345,9 @@ impl<'a> Slopes<'a> {
         let of_class = |class: usize| {
             let factor = cotangent.upstream(row, class, upstream);
             Sum::ALL.map(|sum| {
-                let of_target = Sums::OF_TARGET.contains(sum);
-                if of_target { 0.0 } else { factor * cotangent.get(row, class, part, sum) }
+                let derivative = cotangent.get(row, class, part, sum);
+                // What the loss does not depend on has no slope, whatever the upstream gradient is.
+                if Sums::OF_TARGET.contains(sum) || derivative == 0.0 { 0.0 } else { factor * derivative }
             })
         };
         Self { needs: cotangent.request().part(part), by: (0..cotangent.classes()).map(of_class).collect() }

@@ -116,7 +116,8 @@ impl Loss {
                 let error = Error::StatisticsMismatch { what: "values of each term of a compound", expected, found };
                 return Err(error.into());
             }
-            rows = rows.max(more);
+            // One row is shared by all samples, if there are any.
+            rows = if rows == 1 { more } else { rows };
         }
         Ok((rows, values))
     }

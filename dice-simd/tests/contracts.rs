@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use common::{Level, per_level};
-use dice_core::loss::{Compound, GeneralizedDice, SoftDice, Term};
+use dice_core::loss::{Compound, CrossEntropy, Focal, GeneralizedDice, Options, SoftDice, Term};
 use dice_core::{
     Activation, Cotangent, Error, ErrorKind, Evaluation, LossHead, Problem, Request, Statistics, Values, View, ViewMut,
 };
@@ -231,3 +231,59 @@ fn one_channel(level: &Level) {
     assert_eq!(engine.confusion(&logits, &problem).unwrap().as_slice(), [0, 0, 0, 64]);
 }
 per_level!(one_channel);
+
+/// Of no sample, terms that pool the batch and terms that do not have no group together, in either order.
+#[test]
+fn no_samples_of_mixed_grouping() {
+    let logits = View::<f32>::channels_first(&[], &[0, 3, 5]).unwrap();
+    let problem = Problem::new(View::<u8>::map(&[], &[0, 5]).unwrap());
+    for loss in [Compound::default(), CrossEntropy::default() + SoftDice::default()] {
+        let view = ViewMut::<f32>::channels_first(&mut [], &[0, 3, 5]).unwrap();
+        let found = Engine::serial().value_and_grad(&logits, &problem, &loss, &[1.0], view).unwrap();
+        assert_eq!((found.value(), found.cotangent.rows(), found.classes.len()), (0.0, 0, 0));
+    }
+}
+
+/// A loss scale that overflowed makes the gradient NaN or infinite wherever the loss depends on a logit, and nowhere else, of labels as
+/// of the same dense target.
+fn upstream_that_is_not_finite(level: &Level) {
+    let logits: Vec<f32> = (0..2 * 3 * 70).map(|i| (i * 37 % 101) as f32 / 25.0 - 2.0).collect();
+    let labels: Vec<u8> = (0..140).map(|i| (i / 7 % 3) as u8).collect();
+    let mut dense = vec![0.0_f64; 420];
+    for (at, &label) in labels.iter().enumerate() {
+        dense[(at / 70 * 3 + usize::from(label)) * 70 + at % 70] = 1.0;
+    }
+    let shape = [2, 3, 70];
+    let logits = View::channels_first(&logits, &shape).unwrap();
+    let of_labels = Problem::new(View::map(&labels, &[2, 70]).unwrap());
+    let of_dense = Problem::new(View::channels_first(&dense, &shape).unwrap());
+    for activation in [Activation::Softmax, Activation::Sigmoid] {
+        let entropy = CrossEntropy { activation, ..CrossEntropy::default() };
+        let focal = Focal { activation, ..Focal::default() };
+        let squared = SoftDice::squared();
+        let squared = SoftDice { options: Options { activation, ..squared.options.clone() }, ..squared };
+        let dice = GeneralizedDice { activation, ..GeneralizedDice::default() };
+        let losses: [Compound; 6] = [
+            entropy.clone().into(),
+            focal.clone().into(),
+            squared.clone().into(),
+            dice.clone().into(),
+            dice + entropy,
+            squared + focal,
+        ];
+        for loss in losses {
+            for upstream in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+                let gradient = |problem| {
+                    let mut gradient = vec![0.0_f32; 420];
+                    let view = ViewMut::channels_first(&mut gradient, &shape).unwrap();
+                    level.engine().value_and_grad(&logits, problem, &loss, &[upstream], view).unwrap();
+                    gradient
+                };
+                let [found, expected] = [gradient(&of_dense), gradient(&of_labels)];
+                let finite = |gradient: &[f32]| gradient.iter().filter(|g| g.is_finite()).count();
+                assert_eq!([finite(&found), finite(&expected)], [0, 0], "{activation:?} {upstream}: {loss:?}");
+            }
+        }
+    }
+}
+per_level!(upstream_that_is_not_finite);

@@ -199,8 +199,8 @@ fn add(evaluation: &mut Evaluation, other: &Evaluation) -> Result<(), Error> {
     }
     evaluation.values.iter_mut().zip(&other.values).for_each(|(into, from)| *into += from);
     let (rows, classes) = (other.cotangent.rows(), other.cotangent.classes());
-    if evaluation.cotangent.rows() < rows {
-        // All samples share the row, and the report of each is that of the group.
+    if evaluation.cotangent.rows() == 1 {
+        // All samples share the row, if there are any, and the report of each is that of the group.
         evaluation.cotangent.spread(rows);
         evaluation.classes.resize(rows * classes, ClassReport::NONE);
         for row in 1..rows {

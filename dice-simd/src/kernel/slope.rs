@@ -13,8 +13,10 @@ pub(super) struct Slope<R> {
     pub(super) outside: R,
 }
 
-/// Rounded once. A finite one stays so small that the mean over the classes is finite too.
-pub(super) fn rounded<R: Real>(slope: f64) -> R {
+/// The product of an upstream gradient and a derivative, rounded once. It is 0 where the loss does not depend on the sum, whatever the
+/// upstream gradient is; a finite one stays so small that the mean over the classes is finite too.
+pub(super) fn rounded<R: Real>(upstream: f64, derivative: f64) -> R {
+    let slope = if derivative == 0.0 { 0.0 } else { upstream * derivative };
     let greatest = R::GREATEST_SLOPE;
     R::from_f64(if slope.is_finite() { slope.clamp(-greatest, greatest) } else { slope })
 }
@@ -33,10 +35,14 @@ impl<R: Real> Slope<R> {
         let factor = cotangent.upstream(row, class, upstream);
         let by = |sum| cotangent.get(row, class, part, sum);
         let by_difference = if labels { by(Sum::Difference) } else { 0.0 };
-        let outside = by(Sum::Prediction) + by_difference;
-        let inside = by(Sum::Prediction) + by(Sum::Intersection) - by_difference;
-        let [inside, outside] = [inside, outside].map(|slope| rounded(factor * slope));
-        Self { inside, outside }
+        let [prediction, intersection] = [by(Sum::Prediction), by(Sum::Intersection)];
+        let of = |parts: [f64; 3]| {
+            let sum = parts[0] + parts[1] + parts[2];
+            // Parts that cancel are not parts that the loss does not depend on: an upstream gradient of NaN shows.
+            let cancel = sum == 0.0 && parts != [0.0; 3] && !factor.is_finite();
+            if cancel { R::NAN } else { rounded(factor, sum) }
+        };
+        Self { inside: of([prediction, intersection, -by_difference]), outside: of([prediction, by_difference, 0.0]) }
     }
 
     /// Whether the loss does not depend on the class.

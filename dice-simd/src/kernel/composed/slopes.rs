@@ -63,10 +63,10 @@ impl<R: Real> ComposedSlopes<R> {
             for class in 0..classes {
                 let place = part * classes + class;
                 let factor = cotangent.upstream(row, class, upstream);
-                let by = |sum| rounded::<R>(factor * cotangent.get(row, class, part, sum));
+                let by = |sum| rounded::<R>(factor, cotangent.get(row, class, part, sum));
                 self.by_p[place] = ProbabilitySlope {
                     slope: Slope::new(cotangent, upstream, row, class, part, difference_follows),
-                    squares: rounded(2.0 * factor * cotangent.get(row, class, part, Sum::PredictionSquares)),
+                    squares: rounded(2.0 * factor, cotangent.get(row, class, part, Sum::PredictionSquares)),
                     difference: if difference_follows { R::ZERO } else { by(Sum::Difference) },
                 };
                 self.by_logs[place] = LogSlope {
@@ -77,10 +77,10 @@ impl<R: Real> ComposedSlopes<R> {
                 };
                 self.depends[place] = self.by_p[place].is_some() || self.by_logs[place].is_some();
                 if needs.sums.contains(Sum::Cost) {
-                    let by_cost = factor * cotangent.get(row, class, part, Sum::Cost);
-                    has_costs |= by_cost != 0.0;
+                    let by_cost = cotangent.get(row, class, part, Sum::Cost);
                     for (cost, to) in needs.costs[class * classes..][..classes].iter().zip(costs.by_ref()) {
-                        *to = rounded(by_cost * cost);
+                        *to = rounded(factor, by_cost * cost);
+                        has_costs |= *to != R::ZERO;
                     }
                 }
             }
