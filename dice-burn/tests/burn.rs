@@ -208,7 +208,7 @@ fn what_is_refused() {
     let wrong = refused(Problem::labels(y.clone().mul_scalar(0).add_scalar(9)));
     assert!(matches!(wrong, Error::Loss(dice_core::Error::LabelOutOfRange { label: 9, index: 0, .. })), "{wrong}");
     let narrow = refused(Problem::labels(y.clone().narrow(3, 0, 6)));
-    assert!(narrow.to_string().contains("[2, 1, 3, 5, 6]"), "{narrow}");
+    assert!(narrow.to_string().contains("[2, 3, 5, 6]"), "{narrow}");
     let weights = refused(Problem::labels(y.clone()).weighted(y.float().cast(FloatDType::F64)));
     assert_eq!(weights, Error::ElementType { what: "voxel weights", found: DType::F64 });
     let quantised = z.clone().quantize_dynamic(&QuantScheme::default());

@@ -2,6 +2,7 @@
 
 /// How a prediction becomes probabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Activation {
     /// Softmax over the classes of a voxel; −∞ gives probability 0.
     #[default]

@@ -11,6 +11,7 @@ use crate::statistics::Statistics;
 
 /// How many values a loss has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Values {
     /// One: a mean or a sum.
     #[default]
@@ -232,6 +233,7 @@ impl Cotangent {
 
 /// What a head says of one class of one group, for people.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ClassReport {
     /// T, the target's volume in voxels.
     pub target: f64,
@@ -251,6 +253,11 @@ impl ClassReport {
     /// Nothing is known of the class.
     pub const NONE: Self =
         Self { target: 0.0, prediction: 0.0, intersection: 0.0, weight: 0.0, dice: f64::NAN, share: 0.0 };
+
+    fn numbers(&mut self) -> [&mut f64; 6] {
+        let Self { target, prediction, intersection, weight, dice, share } = self;
+        [target, prediction, intersection, weight, dice, share]
+    }
 }
 
 /// Value, report and derivative of a loss. By default it is empty, to be filled by
@@ -316,6 +323,10 @@ impl Evaluation {
         } else if values.len() != cotangent.values() || classes.len() != cotangent.rows * cotangent.classes {
             "it has changed the number of values or reports"
         } else {
+            let derivatives = &mut cotangent.derivatives;
+            let reports = classes.iter_mut().flat_map(ClassReport::numbers);
+            // The sign of a NaN is that of the CPU that made it, or of an operand.
+            values.iter_mut().chain(derivatives).chain(reports).filter(|x| x.is_nan()).for_each(|x| *x = f64::NAN);
             return Ok(());
         };
         self.is_reset = false;

@@ -11,6 +11,7 @@ use crate::statistics::{Group, Statistics};
 
 /// Which samples share one value of the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Grouping {
     /// Each sample has its own ratio.
     #[default]
@@ -33,6 +34,7 @@ impl Grouping {
 
 /// How the values of the groups become the loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reduction {
     /// Their mean; 0 if there is no group.
     #[default]

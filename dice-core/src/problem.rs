@@ -189,6 +189,20 @@ pub enum NonFinite {
 ///
 /// A voxel has the weight m = sample weight × voxel weight, and 0 where the mask or the ignored label takes it out. A voxel of
 /// weight 0 is never looked at: its logits may be NaN, its label impossible, its gradient is +0.
+///
+/// ```
+/// # use dice_core::{Problem, View};
+/// let (labels, mask, weights) = ([0, 1, 255, 1_u8], [true, true, true, false], [1.0, 2.0, 1.0, 1.0_f32]);
+/// let map = [2, 2]; // [N, spatial…]
+/// let problem = Problem::new(View::map(&labels, &map)?)
+///     .ignoring(255)
+///     .masked(View::map(&mask, &map)?)
+///     .weighing_voxels(View::map(&weights, &map)?)
+///     .weighing_samples(&[1.0, 0.5]);
+/// // A soft target.
+/// let soft = Problem::new(View::channels_first(&[0.25_f32; 8], &[2, 2, 2])?);
+/// # Ok::<(), dice_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Problem<'a> {
     /// The truth: labels of the prediction's samples and spatial extents, or a dense target of its shape.

@@ -281,6 +281,18 @@ fn check_exact(what: &'static str, shape: &[usize], found: usize) -> Result<(), 
 }
 
 /// A borrowed, read-only, strided tensor in the logical order `[N, C, spatial…]`.
+///
+/// ```
+/// # use dice_core::View;
+/// let numbers: Vec<f32> = (0..24).map(|i| i as f32).collect();
+/// let first = View::channels_first(&numbers, &[1, 2, 3, 4])?; // [N, C, H, W]
+/// let last = View::channels_last(&numbers, &[1, 2, 3, 4])?; // the same shape, classes side by side in memory
+/// assert_eq!((first.layout().strides(), last.layout().strides()), (&[24, 12, 4, 1][..], &[24, 1, 8, 2][..]));
+/// // The right half of each row, from bottom to top.
+/// let crop = View::strided(&numbers, &[1, 2, 3, 2], &[24, 12, -4, 1], 10)?;
+/// assert_eq!(crop.layout().dims(), [1, 2, 3, 2]);
+/// # Ok::<(), dice_core::Error>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct View<'a, T> {
     data: &'a [T],

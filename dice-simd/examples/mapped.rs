@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         (0..voxels).step_by(length).map(|start| start..(start + length).min(voxels)).collect();
 
     let started = Instant::now();
-    let mut statistics = Statistics::new(1, CLASSES, &loss.request()).unwrap();
+    let mut statistics = Statistics::new(1, CLASSES, &loss.request())?;
     for (i, range) in ranges.iter().enumerate() {
         statistics.merge(&engine.statistics_range(&logits, &problem, &loss.request(), range.clone())?)?;
         logits_map.give_back(range, voxels, size_of::<f16>(), CLASSES)?;

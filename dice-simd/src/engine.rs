@@ -32,6 +32,18 @@ const STREAM_FROM: usize = 16 << 20;
 
 /// Where a gradient goes. A view, or a `&mut` of one, is overwritten.
 ///
+/// ```
+/// # use dice_simd::{Engine, Gradient, Problem, View, ViewMut, loss::SoftDice};
+/// let logits = View::channels_first(&[0.5_f32, -0.5, 1.0, 0.0], &[1, 2, 2])?;
+/// let problem = Problem::new(View::map(&[0_u8, 1], &[1, 2])?);
+/// let mut sum = [0.0_f32; 4];
+/// for _ in 0..2 {
+///     let gradient = Gradient::Accumulate(ViewMut::channels_first(&mut sum, &[1, 2, 2])?);
+///     Engine::new().value_and_grad(&logits, &problem, &SoftDice::default(), &[1.0], gradient)?;
+/// }
+/// # Ok::<(), dice_simd::Error>(())
+/// ```
+///
 /// Its element type may be any with the arithmetic of the prediction: an f32 gradient of f16 logits, for instance. It is
 /// rounded once, after the upstream gradient, the weights and what is already there.
 #[derive(Debug)]
@@ -110,6 +122,19 @@ impl<X: Executor> Engine<X> {
     }
 
     /// Step 1: the sums that `request` asks for, over all voxels of `logits` `[N, C, spatial…]`.
+    ///
+    /// ```
+    /// # use dice_simd::{Engine, LossHead, Problem, View, ViewMut, loss::SoftDice};
+    /// let logits = View::channels_first(&[0.5_f32, -0.5, 1.0, 0.0], &[1, 2, 2])?;
+    /// let problem = Problem::new(View::map(&[0_u8, 1], &[1, 2])?);
+    /// let (engine, loss) = (Engine::new(), SoftDice::default());
+    /// let statistics = engine.statistics(&logits, &problem, &loss.request())?;
+    /// let evaluation = loss.evaluate(&statistics)?;
+    /// let mut gradient = [0.0_f32; 4];
+    /// let output = ViewMut::channels_first(&mut gradient, &[1, 2, 2])?;
+    /// engine.pullback(&logits, &problem, &evaluation.cotangent, &[1.0], output)?;
+    /// # Ok::<(), dice_simd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Those of [`Problem::check`] and [`Request::check`]; [`Error::LabelOutOfRange`] or [`Error::Weight`] (the first); and if asked for
@@ -314,10 +339,7 @@ impl<X: Executor> Engine<X> {
         request.clear();
         loss.require(request);
         self.statistics_into(logits, problem, request, 0..logits.layout().voxels(), statistics)?;
-        loss.evaluate_into(statistics, evaluation)?;
-        // The sign of a NaN is that of the CPU that made it.
-        evaluation.values.iter_mut().filter(|value| value.is_nan()).for_each(|value| *value = f64::NAN);
-        Ok(())
+        loss.evaluate_into(statistics, evaluation)
     }
 
     /// All three steps: the loss of `logits` and, in `gradient`, the gradient Σ_i upstream_i ∂L_i/∂z with respect to them.
@@ -373,7 +395,18 @@ impl<X: Executor> Engine<X> {
         Ok(evaluation)
     }
 
-    /// The confusion matrices of `logits` against the labels of `problem`, exact. The predicted class is that of the greatest
+    /// The confusion matrices of `logits` against the labels of `problem`, exact:
+    ///
+    /// ```
+    /// # use dice_simd::{Engine, Problem, View};
+    /// let logits = View::channels_first(&[0.5_f32, -0.5, 1.0, 0.0], &[1, 2, 2])?;
+    /// let problem = Problem::new(View::map(&[0_u8, 1], &[1, 2])?);
+    /// let confusion = Engine::new().confusion(&logits, &problem)?;
+    /// assert_eq!((confusion.count(0, 0, 1), confusion.count(0, 1, 1)), (1, 1)); // class 0 taken for 1, class 1 found
+    /// # Ok::<(), dice_simd::Error>(())
+    /// ```
+    ///
+    /// The predicted class is that of the greatest
     /// logit, the least class if there are several; with one channel it is 1 where the logit is above 0. A voxel of weight 0
     /// is left out, any other counts once. NaN is never greatest.
     ///

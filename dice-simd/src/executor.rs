@@ -7,6 +7,29 @@
 use std::sync::Arc;
 
 /// A way to run a claimant on several threads.
+///
+/// ```
+/// use dice_simd::{Engine, Executor};
+///
+/// /// Threads of the standard library, started for each pass.
+/// struct Threads(usize);
+///
+/// impl Executor for Threads {
+///     fn claimants(&self) -> usize {
+///         self.0
+///     }
+///     fn run(&self, limit: usize, claim: &(dyn Fn() + Sync)) {
+///         std::thread::scope(|scope| {
+///             for _ in 1..limit {
+///                 scope.spawn(claim);
+///             }
+///             claim();
+///         });
+///     }
+/// }
+///
+/// let engine = Engine::with_executor(Threads(4));
+/// ```
 pub trait Executor: Sync {
     /// The number of threads that could claim at once, the caller's among them.
     fn claimants(&self) -> usize;

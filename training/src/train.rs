@@ -107,7 +107,7 @@ fn gradient(logits: &Tensor<5>, problem: &Problem, loss: &Compound) -> Result<Te
 /// Dice of each class over all held-out voxels, of the most probable classes.
 fn score(task: &Task, network: &UNet, all: bool, device: &Device) -> Result<Vec<f64>, Box<dyn Error>> {
     let network = network.valid();
-    let mut counts = Confusion::new(1, task.classes.len()).unwrap();
+    let mut counts = Confusion::new(1, task.classes.len())?;
     for batch in task.held_out(all, device) {
         let found = dice_burn::confusion(network.forward(batch.images), &Problem::labels(batch.labels))?;
         counts.merge(&found.pooled())?;

@@ -17,6 +17,7 @@ macro_rules! any_of {
 
         /// Any loss of this crate.
         #[derive(Debug, Clone, PartialEq)]
+        #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
         #[non_exhaustive]
         pub enum Loss {
             $($(#[$doc])* $loss($loss),)*
@@ -72,13 +73,23 @@ losses!(any_of);
 
 /// A loss with a factor.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Term<H = Loss> {
     /// The loss.
     pub loss: H,
     /// What becomes of its values.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub transform: Transform,
     /// From 1e-30 to 1e30 in absolute value, or 0: the term is then left out, value and gradient.
+    #[cfg_attr(feature = "serde", serde(default = "one"))]
     pub factor: f64,
+}
+
+/// The factor of a term that says none.
+#[cfg(feature = "serde")]
+fn one() -> f64 {
+    1.0
 }
 
 impl<H> Term<H> {
@@ -94,6 +105,8 @@ impl<H> Term<H> {
 /// Terms that have several values, per group or per class, must all have as many. The reports are those of the first term.
 /// Losses add and are multiplied: `SoftDice::default() + 0.5 * CrossEntropy::default()`.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Compound<H = Loss> {
     /// The losses with their factors.
     pub terms: Vec<Term<H>>,

@@ -18,6 +18,8 @@ use crate::statistics::Statistics;
 /// Σ_k w_k [(1 − ε)(w⁺_k F⁺ + F⁻) + (ε/2)(w⁺_k U + Ū)] / D. Probabilities that are given as they are are clamped to
 /// [1e-7, 1 − 1e-7], with slope 0 where the clamp holds.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct CrossEntropy {
     /// From logits to probabilities.
     pub activation: Activation,

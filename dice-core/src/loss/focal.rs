@@ -17,6 +17,8 @@ use crate::statistics::Statistics;
 /// F⁺ = Σ m g (1 − p)^γ (−ln p) and F⁻ = Σ m (1 − g) p^γ (−ln(1 − p)). Under a softmax F⁺, keyed by the true class, is all, with
 /// the factor 1 − α for class 0 and α for the others (MONAI).
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Focal {
     /// From logits to probabilities.
     pub activation: Activation,

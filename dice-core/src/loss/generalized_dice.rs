@@ -16,6 +16,7 @@ use crate::statistics::Statistics;
 
 /// How a class is weighed by its target volume T (in voxels of the group).
 #[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum ClassWeighting {
     /// 1/T.
     #[default]
@@ -34,6 +35,7 @@ pub enum ClassWeighting {
 /// [`Uniform`]: ClassWeighting::Uniform
 /// [`Fixed`]: ClassWeighting::Fixed
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AbsentClass {
     /// The smallest weight among the present classes: false positives are punished gently at any size of the volume.
     /// If none is present, all weigh the same.
@@ -51,6 +53,7 @@ pub enum AbsentClass {
 
 /// What the weights are measured in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum WeightScale {
     /// After the absent classes have theirs, all weights are divided by the largest one among the present classes: the
     /// same picture at twice the resolution has the same loss, and smoothing counts in voxels of the rarest class.
@@ -62,6 +65,7 @@ pub enum WeightScale {
 
 /// Which volume weighs a class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum WeighedVolume {
     /// T = Σ m g.
     #[default]
@@ -72,6 +76,7 @@ pub enum WeighedVolume {
 
 /// What becomes of a value of a group that is NaN or infinite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum NonFiniteLoss {
     /// It stays.
     #[default]
@@ -86,6 +91,8 @@ pub enum NonFiniteLoss {
 /// A ratio whose denominator is 0 has loss 0 and gradient 0. Smoothing, given weights and epsilons are 0 or from 1e-30 to
 /// 1e30, so that finite logits never give NaN or infinity.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct GeneralizedDice {
     /// From logits to probabilities.
     pub activation: Activation,

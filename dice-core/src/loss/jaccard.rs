@@ -5,6 +5,8 @@ use crate::loss::per_class::{ClassLoss, ClassSums, ClassValue, Ratio, class_loss
 
 /// The soft Jaccard loss of each class, 1 − N/D with N = I + sn and D = S + T − I + sd (Rahman and Wang 2016).
 #[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Jaccard {
     /// What it has in common with others.
     pub options: Options,

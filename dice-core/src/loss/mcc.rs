@@ -10,6 +10,8 @@ use crate::loss::per_class::{ClassLoss, ClassSums, ClassValue, class_loss_heads}
 /// Of the [options](Options), sn is added to tp tn − fp fn and sd below the root; the least denominator does not apply.
 /// That is MONAI's form, of ε = 0; where sd > 0, a prediction of fp = fn = 0 then has loss and gradient 0.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Mcc {
     /// What it has in common with others.
     pub options: Options,

@@ -39,6 +39,7 @@ pub(super) fn first_kept(exclude_background: bool, classes: usize) -> usize {
 
 /// Whether a weighted mean over classes divides by the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum WeightMode {
     /// Weights multiply; a mean is over the number of classes, whatever they weigh (MONAI).
     #[default]
@@ -49,6 +50,8 @@ pub enum WeightMode {
 
 /// A weight per kept class; by default all are 1.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct ClassWeights {
     /// One weight per kept class, 0 or from 1e-30 to 1e30; none for 1 each.
     pub weights: Vec<f64>,
@@ -58,6 +61,7 @@ pub struct ClassWeights {
 
 /// How a class is weighed by a volume that is known beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum VolumeWeighting {
     /// 1/T.
     #[default]
@@ -128,6 +132,7 @@ impl ClassWeights {
 /// Its ratio is 1 with gradient 0 however good or bad the prediction is, and 0 only where S is exactly 0, which a softmax never
 /// reaches: false positives would never be punished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Empty {
     /// S/m, the fraction of the voxels that are falsely claimed, from 0 to 1 and the same at any resolution.
     #[default]
@@ -142,6 +147,7 @@ pub enum Empty {
 
 /// Where the intersection of prediction and target comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Overlap {
     /// I = Σ m p g.
     #[default]
@@ -163,6 +169,7 @@ impl Overlap {
 
 /// What is a ratio of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Pooling {
     /// Each class.
     #[default]
@@ -175,6 +182,7 @@ pub enum Pooling {
 
 /// In which order a mean is taken; it matters where classes are [skipped](Empty::Skip).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum MeanOrder {
     /// Over all classes of all groups at once.
     #[default]
@@ -187,6 +195,8 @@ pub enum MeanOrder {
 
 /// What the losses with a ratio per class have in common.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Options {
     /// From logits to probabilities.
     pub activation: Activation,

@@ -77,6 +77,7 @@ impl Ratio {
 
 /// Which sums stand for the volumes S and T.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Volumes {
     /// S and T.
     #[default]

@@ -7,6 +7,8 @@ use crate::loss::per_class::{ClassLoss, ClassSums, ClassValue, Ratio, Volumes, c
 /// The soft Dice loss of each class, 1 − N/D with N = 2I + sn and D = S + T + sd (Milletari et al. 2016 with plain volumes;
 /// Drozdzal et al. 2016).
 #[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct SoftDice {
     /// What it has in common with others.
     pub options: Options,

@@ -10,6 +10,8 @@ use crate::loss::transform::power;
 /// The Tversky loss of each class, 1 − TI with TI = N/D, N = I + sn and D = (1 − α − β) I + α S + β T + sd (Salehi et al. 2017):
 /// α weighs false positives, β false negatives. α = β = ½ is soft Dice with half the smoothing, α = β = 1 is Jaccard.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Tversky {
     /// What it has in common with others.
     pub options: Options,
@@ -62,6 +64,8 @@ impl ClassLoss for Tversky {
 ///
 /// segmentation_models' form is a power of the mean, see [`Transform`](crate::loss::Transform) of a term.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct FocalTversky {
     /// The Tversky loss. The [transform](Options::transform) comes after the power.
     pub tversky: Tversky,

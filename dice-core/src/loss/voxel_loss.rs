@@ -11,6 +11,7 @@ use crate::statistics::Statistics;
 
 /// What a sum over the voxels of a group is divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Divisor {
     /// Σ_k w_k T_k, the weights of the voxels' classes: PyTorch's mean.
     #[default]

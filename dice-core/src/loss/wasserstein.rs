@@ -12,6 +12,7 @@ use crate::statistics::Statistics;
 
 /// How the classes are weighed by the true positives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum WassersteinWeighting {
     /// α = 0 for the background, class 0, and 1 for every other class.
     #[default]
@@ -26,6 +27,8 @@ pub enum WassersteinWeighting {
 /// With W_k = Σ m Σ_c `M[k][c]` p_c over the voxels of class k and TP = Σ_k α_k (T_k − W_k) it is 1 − N/D, N = 2 TP + sn and
 /// D = 2 TP + Σ_k W_k + sd, or, of inverse weights, D = Σ_k α_k (2 T_k − W_k) + sd.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Wasserstein {
     /// From logits to probabilities.
     pub activation: Activation,
