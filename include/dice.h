@@ -42,7 +42,7 @@
  * probability 0. A finite input gives finite results (a
  * gradient too large for f16 is infinite there, and so is a logarithm where f32 logits lie further apart than f32 reaches).
  *
- * ERRORS. Every call returns a dice_status, and every pointer and length is checked. On an error, dice_last_error() is a
+ * ERRORS. What can fail returns a dice_status, and every pointer and length is checked. On an error, dice_last_error() is a
  * sentence that names what and where, and dice_error_info() has the numbers in it; both belong to the calling thread. All
  * outputs are then as they were, but after DICE_PANIC (an error of this library itself), when they are unspecified.
  *
@@ -66,8 +66,8 @@
  * that of an input or of another output: that is DICE_LAYOUT. But the gradient may take the place of the logits (see dice_pullback),
  * a table be merged into itself, and weights be written over volumes. No pointer of the caller's is kept after a call returns. Each
  * thread keeps what it works with for up to 100 classes, less than 1 MiB (1.25 MiB at the levels scalar and portable), or 3 MiB if some
- * loss needs more than the overlap: after a thread's first call of some shape, calls of the same shape allocate nothing. Of more classes
- * nothing is kept, and each call allocates anew.
+ * loss needs more than the overlap: after a thread's first pass over some shape (value, gradient, the three steps, confusion), further
+ * ones allocate nothing. Of more classes nothing is kept, and each pass allocates anew.
  * Where memory is not to be had, a call is DICE_UNAVAILABLE, or what it lacks comes from 8 MiB that the library holds in reserve. What
  * ends the process all the same: the C library, if it has no memory for a thread's first use of the library (a few hundred bytes,
  * for thread-local data and what is to be done at the thread's end), and calls that lack more than the reserve at once.
@@ -128,7 +128,8 @@ typedef struct dice_error {
     size_t struct_size;
     dice_status status; /* of this thread's last call that failed, DICE_OK if none did */
     int32_t reserved;
-    int64_t index;    /* where: of the label or weight in its map, of the logit, of the sample, of the axis; -1 for none */
+    int64_t index;    /* where: of the label or weight in its map, of the logit, of the sample, of the axis as the logits count it
+                         (without logits, as the target does); -1 for none */
     int64_t found;    /* what was found there: the label, the extent, the length; -1 for none */
     int64_t expected; /* what is needed: the number of classes, the extent, the length; -1 for none */
 } dice_error;

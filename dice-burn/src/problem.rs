@@ -94,7 +94,7 @@ impl Problem {
     }
 }
 
-/// Labels of any type; unsigned ones as signed ones of as many bits: beyond these no label is a class.
+/// Labels of any type.
 fn labels(tensor: &FlexTensor, axes: usize) -> Result<Labels<'_>, Error> {
     Ok(match tensor.dtype() {
         DType::U8 => map::<u8>(tensor, axes)?.into(),
@@ -105,13 +105,13 @@ fn labels(tensor: &FlexTensor, axes: usize) -> Result<Labels<'_>, Error> {
         DType::I32 => map::<i32>(tensor, axes)?.into(),
         DType::U64 => map::<u64>(tensor, axes)?.into(),
         DType::I64 => map::<i64>(tensor, axes)?.into(),
-        _ => bytes(tensor, "a label", axes)?.into(),
+        _ => Labels::Bool(bytes(tensor, "a label", axes)?),
     })
 }
 
 fn dense(tensor: &FlexTensor) -> Result<Dense<'_>, Error> {
     if let DType::Bool(_) = tensor.dtype() {
-        return Ok(bytes(tensor, "a target", tensor.layout().num_dims())?.into());
+        return Ok(Dense::Bool(bytes(tensor, "a target", tensor.layout().num_dims())?));
     }
     Ok(with_floats!(tensor, "a target", |view| view.into()))
 }

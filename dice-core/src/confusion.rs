@@ -113,7 +113,7 @@ impl Confusion {
     /// The hard Dice of a class, 2 TP / (target + prediction); NaN where both are empty.
     pub fn dice(&self, sample: usize, class: usize) -> f64 {
         let both = self.target(sample, class) + self.prediction(sample, class);
-        2.0 * self.count(sample, class, class) as f64 / both as f64
+        if both == 0 { f64::NAN } else { 2.0 * self.count(sample, class, class) as f64 / both as f64 }
     }
 }
 

@@ -47,7 +47,7 @@ pub enum Error {
         value: f64,
     },
     /// A weight is negative, NaN or above [`Problem::GREATEST_WEIGHT`](crate::Problem::GREATEST_WEIGHT).
-    #[error("weight {value} at index {index} of the {what} must be from 0 to 1e8")]
+    #[error("{what}: weight {value} at index {index} must be from 0 to 1e8")]
     Weight {
         /// Which weights.
         what: &'static str,
@@ -79,6 +79,14 @@ pub enum Error {
         expected: Dims,
         /// The shape of the tensor.
         found: Dims,
+    },
+    /// A map has a number per voxel, and so one channel, if it has an axis for it.
+    #[error("{what} of shape {shape} has {} channels: a map has one (a target of all classes is a dense one)", shape.as_slice()[1])]
+    MapWithChannels {
+        /// The map.
+        what: &'static str,
+        /// Its shape.
+        shape: Dims,
     },
     /// A tensor must have the axes `[N, C, spatial…]` (a label map `[N, spatial…]`).
     #[error("{what}: {found} axes; from {least} to {most} are supported")]
@@ -262,9 +270,11 @@ impl Error {
             Self::NonFiniteLogit { .. } | Self::NonFiniteTarget { .. } => ErrorKind::NonFinite,
             Self::Weight { .. } => ErrorKind::Weight,
             Self::UnsupportedSum { .. } | Self::DenseTarget => ErrorKind::Unsupported,
-            Self::ShapeMismatch { .. } | Self::Rank { .. } | Self::ZeroClasses { .. } | Self::TooLarge { .. } => {
-                ErrorKind::Shape
-            }
+            Self::ShapeMismatch { .. }
+            | Self::MapWithChannels { .. }
+            | Self::Rank { .. }
+            | Self::ZeroClasses { .. }
+            | Self::TooLarge { .. } => ErrorKind::Shape,
             Self::OutOfSlice { .. } | Self::SelfOverlap { .. } => ErrorKind::Layout,
             Self::Strides { .. } | Self::Length { .. } | Self::StatisticsMismatch { .. } | Self::OtherSums { .. } => {
                 ErrorKind::Length

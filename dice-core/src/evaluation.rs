@@ -11,7 +11,6 @@ use crate::statistics::Statistics;
 
 /// How many values a loss has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Values {
     /// One: a mean or a sum.
     #[default]
@@ -244,6 +243,7 @@ pub struct ClassReport {
     /// The weight of the class in the loss, 0 if the class is left out.
     pub weight: f64,
     /// The soft Dice of the class, 2I/(S+T); NaN if both are empty.
+    #[cfg_attr(feature = "serde", serde(with = "number_or_none"))]
     pub dice: f64,
     /// The part of the group's loss, from 0 to 1, that comes from this class.
     pub share: f64,
@@ -262,7 +262,7 @@ impl ClassReport {
 
 /// Value, report and derivative of a loss. By default it is empty, to be filled by
 /// [`LossHead::evaluate_into`](crate::LossHead::evaluate_into).
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Evaluation {
     /// The loss: one number for a mean or a sum, else one per group, or one per group and class.
     pub values: Vec<f64>,
@@ -276,10 +276,32 @@ pub struct Evaluation {
     pub(crate) room: Option<Box<Self>>,
 }
 
+/// A NaN as nothing, for formats that have none.
+#[cfg(feature = "serde")]
+mod number_or_none {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        Some(number).filter(|number| !number.is_nan()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+    }
+}
+
+/// Equal are what heads have made, whatever buffers they have made it in.
+impl PartialEq for Evaluation {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.values, &self.classes, &self.cotangent) == (&other.values, &other.classes, &other.cotangent)
+    }
+}
+
 impl Evaluation {
     /// The loss; the sum of the values if there are several.
     pub fn value(&self) -> f64 {
-        self.values.iter().sum()
+        let sum: f64 = self.values.iter().sum();
+        if sum.is_nan() { f64::NAN } else { sum }
     }
 
     /// Makes room for `rows` groups and so many `values`, all zero, reusing the buffers.

@@ -315,7 +315,7 @@ impl<'a> Problem<'a> {
     /// Checks the problem against the layout of a prediction.
     ///
     /// # Errors
-    /// [`Error::ZeroClasses`], [`Error::ShapeMismatch`], [`Error::Length`] and [`Error::Weight`] of the sample weights,
+    /// [`Error::ZeroClasses`], [`Error::ShapeMismatch`], [`Error::MapWithChannels`], [`Error::Length`] and [`Error::Weight`] of the sample weights,
     /// [`Error::InvalidParameter`] of an ignored label beside a dense target, [`Error::Offset`] beyond
     /// [`GREATEST_OFFSET`](Self::GREATEST_OFFSET).
     pub fn check(&self, logits: &Layout) -> Result<CheckedProblem<'a>, Error> {
@@ -344,6 +344,9 @@ impl<'a> Problem<'a> {
             return Err(Error::DenseTarget);
         }
         let target = self.target.layout();
+        if prediction.channels() != 1 && prediction.dims().len() == target.dims().len() {
+            return Err(Error::MapWithChannels { what: "predicted label map", shape: prediction.written() });
+        }
         if prediction.channels() != 1 || !prediction.same_grid(target) {
             let (expected, found) = (target.written(), prediction.written());
             return Err(Error::ShapeMismatch { what: "predicted label map", whose: "the target's", expected, found });
@@ -358,9 +361,14 @@ impl<'a> Problem<'a> {
             let (expected, found) = (logits.written(), found.written());
             Err(Error::ShapeMismatch { what, whose, expected, found })
         };
-        let is_map = |map: &Layout| map.channels() == 1 && map.same_grid(logits);
+        let check_map = |what, map: &Layout| {
+            if map.channels() != 1 && map.dims().len() == logits.dims().len() {
+                return Err(Error::MapWithChannels { what, shape: map.written() });
+            }
+            if map.channels() == 1 && map.same_grid(logits) { Ok(()) } else { mismatch(what, map) }
+        };
         match self.target {
-            Target::Labels(labels) if !is_map(labels.layout()) => return mismatch("label map", labels.layout()),
+            Target::Labels(labels) => check_map("label map", labels.layout())?,
             Target::Dense(dense) if dense.layout().dims() != logits.dims() => {
                 return mismatch("dense target", dense.layout());
             }
@@ -371,11 +379,11 @@ impl<'a> Problem<'a> {
             }
             _ => {}
         }
-        if let Some(mask) = self.mask.filter(|mask| !is_map(mask.layout())) {
-            return mismatch("mask", mask.layout());
+        if let Some(mask) = self.mask {
+            check_map("mask", mask.layout())?;
         }
-        if let Some(weights) = self.voxel_weights.filter(|weights| !is_map(weights.layout())) {
-            return mismatch("voxel weights", weights.layout());
+        if let Some(weights) = self.voxel_weights {
+            check_map("voxel weights", weights.layout())?;
         }
         if let Some(weights) = self.sample_weights {
             if weights.len() != logits.samples() {

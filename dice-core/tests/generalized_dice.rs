@@ -869,7 +869,7 @@ fn shapes_that_disagree() {
     let labels = vec![0; 60];
     let dense = Problem::new(View::channels_first(&labels, &volume.shape).unwrap());
     let error = reference::statistics(&volume.view(), &dense, &loss.request()).unwrap_err();
-    assert_eq!(error, misfit("label map", &volume.shape));
+    assert_eq!(error, Error::MapWithChannels { what: "label map", shape: Dims::new(&volume.shape) });
 
     let cotangent = volume.evaluate(&loss).cotangent;
     for shape in [&[2, 3, 5, 2][..], &[1, 3, 2, 5], &[2, 2, 2, 5], &[2, 3, 10]] {

@@ -35,6 +35,7 @@ fn what_nobody_knows_is_refused() {
         r#"{"terms": [{"loss": {"Tversky": {"false_negative": 0.7}}}]}"#,
         r#"{"terms": [{"loss": {"Tversky": {"options": {"smooth": 1.0}}}}]}"#,
         r#"{"terms": [{"loss": {"Tversky": {}}, "weight": 0.5}]}"#,
+        r#"{"terms": [{"loss": {"Tversky": {}}, "transform": {"Power": {"exponent": 2.0, "least": 0.0, "most": 1.0}}}]}"#,
         r#"{"terms": [], "reduction": "mean"}"#,
     ] {
         let error = serde_json::from_str::<Compound>(text).unwrap_err().to_string();
@@ -48,4 +49,8 @@ fn a_report_is_read_as_it_was_written() {
         ClassReport { target: 3.0, prediction: 2.5, intersection: 2.0, weight: 1.0, dice: 4.0 / 5.5, share: 0.25 };
     let text = serde_json::to_string(&report).unwrap();
     assert_eq!(serde_json::from_str::<ClassReport>(&text).unwrap(), report);
+    // That of an empty class has a NaN, which JSON has not.
+    let text = serde_json::to_string(&ClassReport::NONE).unwrap();
+    let found = serde_json::from_str::<ClassReport>(&text).unwrap();
+    assert!(found.dice.is_nan() && text.contains("\"dice\":null"), "{text}");
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::arguments::{Growing, checked_struct, reserved};
+use crate::memory;
 use crate::status::{Failure, Status, call};
 
 type Run = unsafe extern "C" fn(*mut c_void, i32, extern "C" fn(*mut c_void), *mut c_void);
@@ -82,21 +83,22 @@ impl Host {
     }
 
     /// This executor, where it stays.
-    fn keep(mut self) -> *mut Self {
+    fn keep(mut self) -> Result<*mut Self, Failure> {
         let newest = NEWEST.load(Ordering::Acquire);
         let mut known = newest;
         // SAFETY: null, or an executor that is never freed.
         while let Some(host) = unsafe { known.as_ref() } {
             if host.is(&self) {
-                return known;
+                return Ok(known);
             }
             known = host.earlier.cast_mut();
         }
         self.earlier = newest;
+        memory::find(Some(size_of::<Self>()), "the executor")?;
         let kept = Box::into_raw(Box::new(self));
         // If another thread sets one at the same time, one of the two is not found again: no harm.
         NEWEST.store(kept, Ordering::Release);
-        kept
+        Ok(kept)
     }
 
     /// The most claimants at once.
@@ -131,7 +133,7 @@ pub unsafe extern "C" fn dice_set_executor(executor: *const ExecutorStruct) -> i
             ptr::null_mut()
         } else {
             // SAFETY: the caller vouches for the pointer.
-            Host::read(&unsafe { checked_struct(executor, "executor") }?)?.keep()
+            Host::read(&unsafe { checked_struct(executor, "executor") }?)?.keep()?
         };
         HOST.store(host, Ordering::Release);
         Ok(())

@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+use crate::memory;
 use crate::worker::Worker;
 
 /// The pool; null before the first large call, and in a child after `fork`. One that was published is never freed.
@@ -59,11 +60,14 @@ struct Claim(*const (dyn Fn() + Sync));
 unsafe impl Send for Claim {}
 
 impl Pool {
-    /// The pool of this process.
-    pub(crate) fn get() -> &'static Self {
-        forget_pool_after_fork();
+    /// The pool of this process; none if a child after `fork` would not notice that it is another's, or there is no memory for it.
+    pub(crate) fn get() -> Option<&'static Self> {
+        if !forget_pool_after_fork() {
+            return None;
+        }
         let found = POOL.load(Ordering::Acquire);
         let pool = if found.is_null() {
+            memory::find(Some(size_of::<Self>()), "the workers").ok()?;
             let state = State { jobs: Vec::new(), next: 0, generation: 0, workers: Vec::new() };
             let new = Self { state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() };
             let new = Box::into_raw(Box::new(new));
@@ -79,7 +83,7 @@ impl Pool {
             found
         };
         // SAFETY: a pool that was published is never freed.
-        unsafe { &*pool }
+        Some(unsafe { &*pool })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -132,6 +136,10 @@ impl Pool {
     fn start_workers(&'static self, state: &mut State, count: usize) {
         let _blocked = (state.workers.len() < count).then(SignalsBlocked::new);
         while state.workers.len() < count {
+            // What a worker takes lasts as long as it does: not from a reserve.
+            if memory::find(Some(size_of::<Worker>()), "a worker").is_err() {
+                return;
+            }
             let generation = state.generation;
             let Some(worker) = Worker::start(move || self.work(generation)) else { return };
             state.workers.push(worker);
@@ -179,8 +187,8 @@ impl Pool {
     }
 }
 
-/// Registers the handler that clears the pool's pointer in a child.
-fn forget_pool_after_fork() {
+/// Registers the handler that clears the pool's pointer in a child; false if the system has no room for it.
+fn forget_pool_after_fork() -> bool {
     #[cfg(unix)]
     {
         extern "C" fn child() {
@@ -190,10 +198,12 @@ fn forget_pool_after_fork() {
         // Two threads may both register it, which is harmless; neither may go on before it is registered.
         if !REGISTERED.load(Ordering::Acquire) {
             // SAFETY: the handler stores to an atomic, which is allowed in a child; the library is never unloaded.
-            unsafe { libc::pthread_atfork(None, None, Some(child)) };
-            REGISTERED.store(true, Ordering::Release);
+            let error = unsafe { libc::pthread_atfork(None, None, Some(child)) };
+            REGISTERED.store(error == 0, Ordering::Release);
+            return error == 0;
         }
     }
+    true
 }
 
 /// While it lives, this thread and those that it starts take no signals that another thread can take: a host's handler

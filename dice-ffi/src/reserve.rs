@@ -2,8 +2,8 @@
 //!
 //! Rust ends the process when an allocation fails; a library must not. What is large is asked for in a way that can fail, before a
 //! call begins (`memory`) and where it is needed (dice-core's tables). Everything else is small, and comes from a reserve if the
-//! system has no more: so a call that has begun ends, with its own result or with an error. Nothing of the reserve is kept for the next
-//! call.
+//! system has no more: so a call that has begun ends, with its own result or with an error. What a thread keeps for its next call is not
+//! of the reserve; what lasts for good, a preset or an executor, asks for its memory first where there was none before.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
@@ -13,9 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// The system's memory, and the reserve where that ends.
 struct Reserve {
     /// For the many small things, so that they do not take what a pass works in.
-    small: Chunks<4096>,
+    small: Chunks<SMALL>,
     large: Chunks<{ 1 << 17 }>,
 }
+
+/// Bytes of a small chunk.
+const SMALL: usize = 4096;
 
 #[global_allocator]
 static RESERVE: Reserve = Reserve { small: Chunks::new(), large: Chunks::new() };
@@ -92,6 +95,12 @@ impl<const BYTES: usize> Chunks<BYTES> {
         }
     }
 
+    /// Whether so many bytes take as many chunks as the run of `old` bytes that is there.
+    fn fits(&self, memory: *mut u8, old: usize, new: usize) -> bool {
+        let offset = memory.addr().wrapping_sub(self.memory.get().addr());
+        offset < size_of::<Memory<BYTES>>() && Self::run(old) == Self::run(new)
+    }
+
     /// Takes back a run of so many bytes, if it is one.
     fn give_back(&self, memory: *mut u8, bytes: usize) -> bool {
         let offset = memory.addr().wrapping_sub(self.memory.get().addr());
@@ -114,7 +123,7 @@ impl Reserve {
         if layout.align() > ALIGN {
             return ptr::null_mut();
         }
-        let small = if layout.size() <= ALIGN { self.small.take(layout.size()) } else { ptr::null_mut() };
+        let small = if layout.size() <= SMALL { self.small.take(layout.size()) } else { ptr::null_mut() };
         if small.is_null() { self.large.take(layout.size()) } else { small }
     }
 
@@ -159,6 +168,9 @@ unsafe impl GlobalAlloc for Reserve {
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if self.small.fits(memory, layout.size(), size) || self.large.fits(memory, layout.size(), size) {
+            return memory;
+        }
         let is_ours = self.holds(memory);
         if !is_ours {
             // SAFETY: the caller's promise; it is not of the reserve.
@@ -198,6 +210,8 @@ mod tests {
         assert!(chunks.give_back(all[5], 33));
         assert_eq!([chunks.take(1), chunks.take(0), chunks.take(17)], [all[5], all[6], ptr::null_mut()]);
         assert!(!chunks.give_back((&raw const all).cast_mut().cast(), 1), "not of the reserve");
+        assert!(chunks.fits(all[5], 16, 1) && chunks.fits(all[5], 17, 32) && !chunks.fits(all[5], 16, 17));
+        assert!(!chunks.fits((&raw const all).cast_mut().cast(), 16, 16));
         assert!(chunks.take(16 * CHUNKS + 1).is_null() && Chunks::<16>::run(usize::MAX).is_none());
         all.iter().for_each(|&memory| assert!(chunks.give_back(memory, 16)));
         assert_eq!(chunks.take(16 * CHUNKS), all[0]);

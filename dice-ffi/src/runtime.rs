@@ -9,7 +9,7 @@ use dice_simd::{Engine, Executor, Isa, set_max_isa};
 use crate::host::host;
 use crate::pool::Pool;
 use crate::reserve;
-use crate::status::{Failure, Status, call};
+use crate::status::{Failure, Status, Uncancelled, call};
 
 /// The engine of a call.
 pub(crate) fn engine() -> Engine<Threads> {
@@ -33,9 +33,12 @@ impl Executor for Threads {
                 dice_simd::forget_rooms();
             }
         };
-        match host() {
-            Some(host) => host.run(limit, &claim),
-            None => Pool::get().run(limit, &claim),
+        if let Some(host) = host() {
+            host.run(limit, &claim);
+        } else if let Some(pool) = Pool::get() {
+            pool.run(limit, &claim);
+        } else {
+            claim();
         }
     }
 }
@@ -103,6 +106,7 @@ pub extern "C" fn dice_isa_name(isa: i32) -> *const c_char {
 /// See `dice.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn dice_effective_isa() -> i32 {
+    let _uncancelled = Uncancelled::new();
     // The first look at the environment may complain on a standard error that takes nothing.
     catch_unwind(Isa::effective).unwrap_or(Isa::Scalar) as i32
 }

@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int};
 use std::fmt::{self, Display, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 
-use dice_simd::{DefaultFloatMode, Error, ErrorKind};
+use dice_simd::{DefaultFloatMode, Error, ErrorKind, MAX_AXES};
 
 /// `dice_status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub(crate) struct Failure {
 
 const NO_NUMBERS: [i64; 3] = [-1; 3];
 /// What dice-core calls tensors with one number per voxel in [`Error::ShapeMismatch`].
-const MAPS: [&str; 3] = ["label map", "mask", "voxel weights"];
+const MAPS: [&str; 4] = ["label map", "predicted label map", "mask", "voxel weights"];
 
 impl Failure {
     pub(crate) fn new(status: Status, sentence: impl Display) -> Self {
@@ -104,16 +105,12 @@ impl From<Error> for Failure {
             | Error::NonFiniteTarget { index: at, .. }
             | Error::Weight { index: at, .. } => [index(*at), -1, -1],
             Error::ShapeMismatch { what, whose, expected, found } => {
-                let (expected, found) = (expected.as_slice(), found.as_slice());
-                // Between maps every axis counts.
-                let is_map = MAPS.contains(what) && *whose == "the logits'";
-                let axis = first_difference(is_map, expected, found);
-                let extent = |place: Option<usize>, dims: &[usize]| {
-                    place.and_then(|axis| dims.get(axis)).map_or(-1, |&dim| count(dim))
-                };
-                let [of_expected, of_found] = axis.map_or([None; 2], |places| places.map(Some));
-                [of_expected.map_or(-1, count), extent(of_found, found), extent(of_expected, expected)]
+                let beside_logits = *whose == "the logits'";
+                let difference =
+                    first_difference(MAPS.contains(what), beside_logits, expected.as_slice(), found.as_slice());
+                difference.map_or(NO_NUMBERS, |numbers| numbers.map(|number| number.map_or(-1, count)))
             }
+            Error::MapWithChannels { shape, .. } => [1, shape.as_slice().get(1).map_or(-1, |&dim| count(dim)), 1],
             Error::Rank { found, .. } => [-1, count(*found), -1],
             Error::ZeroClasses { .. } => [1, 0, -1],
             Error::SelfOverlap { axis, stride, .. } => [count(*axis), *stride as i64, -1],
@@ -141,6 +138,9 @@ impl From<Error> for Failure {
             *what = ARGUMENTS.iter().find(|(known, _)| known == what).map_or(*what, |(_, argument)| argument);
         }
         let failure = match error {
+            Error::MapWithChannels { what: "problem.target", .. } => {
+                Self::new(status, format_args!("{error}: problem.dense_target = 1"))
+            }
             Error::OneChannelSoftmax => Self::new(status, format_args!("{error} (term.activation = DICE_SIGMOID)")),
             _ => Self::new(status, &error),
         };
@@ -148,15 +148,25 @@ impl From<Error> for Failure {
     }
 }
 
-/// The first axis in which the shape of a tensor differs from the logits', as each counts it: a map may have no axis for its channel,
-/// and one that it has is not compared with the classes.
-fn first_difference(is_map: bool, expected: &[usize], found: &[usize]) -> Option<[usize; 2]> {
-    let without_channel = is_map && found.len() + 1 == expected.len();
-    let leaves_out_classes = without_channel || is_map && found.get(1) == Some(&1);
-    (0..expected.len().max(found.len()))
-        .filter(|&axis| !(leaves_out_classes && axis == 1))
-        .map(|axis| [axis, if without_channel && axis > 1 { axis - 1 } else { axis }])
-        .find(|&[of_expected, of_found]| expected.get(of_expected) != found.get(of_found))
+/// The first axis in which two shapes differ, as the expected one counts it, and what each has there. A map may have no axis for its
+/// one channel, which is not compared.
+fn first_difference(
+    is_map: bool,
+    beside_logits: bool,
+    expected: &[usize],
+    found: &[usize],
+) -> Option<[Option<usize>; 3]> {
+    let without_channel = |dims: &[usize], has_channel: bool| -> [Option<usize>; MAX_AXES] {
+        let skipped = |axis: usize| if has_channel && axis > 0 { axis + 1 } else { axis };
+        std::array::from_fn(|axis| dims.get(skipped(axis)).copied())
+    };
+    let longer = |ours: &[usize], theirs: &[usize]| is_map && ours.len() == theirs.len() + 1;
+    let of_expected = is_map && beside_logits || longer(expected, found);
+    let of_found = is_map && beside_logits && found.len() == expected.len() || longer(found, expected);
+    let [ours, theirs] = [without_channel(expected, of_expected), without_channel(found, of_found)];
+    let axis = (0..MAX_AXES).find(|&axis| ours[axis] != theirs[axis])?;
+    let counted = if of_expected && axis > 0 { axis + 1 } else { axis };
+    Some([Some(counted), theirs[axis], ours[axis]])
 }
 
 /// Bytes of a sentence, the NUL at its end among them: a longer one is cut.
@@ -231,8 +241,45 @@ thread_local! {
     static LAST: (Cell<Option<Failure>>, Sentence) = const { (Cell::new(None), Sentence::empty()) };
 }
 
+/// While it lives, this thread is not cancelled: a call may come by what the C library calls a cancellation point, a file that is read
+/// or a thread that is waited for, and Rust's frames cannot be unwound from there.
+pub(crate) struct Uncancelled {
+    #[cfg(target_os = "linux")]
+    found: c_int,
+}
+
+#[cfg(target_os = "linux")]
+const PTHREAD_CANCEL_DISABLE: c_int = 1;
+#[cfg(target_os = "linux")]
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, found: *mut c_int) -> c_int;
+}
+
+impl Uncancelled {
+    pub(crate) fn new() -> Self {
+        #[cfg(target_os = "linux")]
+        {
+            let mut found = 0;
+            // SAFETY: a state that there is, and a place for the one before.
+            unsafe { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &raw mut found) };
+            Self { found }
+        }
+        #[cfg(not(target_os = "linux"))]
+        Self {}
+    }
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        // SAFETY: the state that this thread had.
+        unsafe { pthread_setcancelstate(self.found, ptr::null_mut()) };
+    }
+}
+
 /// Runs the body of an entry point in the default floating-point mode, and remembers its failure.
 pub(crate) fn call(body: impl FnOnce() -> Result<(), Failure>) -> i32 {
+    let _uncancelled = Uncancelled::new();
     let outcome = {
         let _mode = DefaultFloatMode::install();
         catch_unwind(AssertUnwindSafe(body))

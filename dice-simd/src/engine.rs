@@ -196,11 +196,14 @@ impl<X: Executor> Engine<X> {
         let tiles = self.tiles(&layout, problem, voxels)?;
         let source = Source::new(logits, checked);
         statistics.reset(layout.samples(), layout.channels(), request)?;
-        let found = Mutex::new(Found { statistics, bad: FirstBad::default(), not_finite: NotFinite::default() });
+        let (bad, not_finite) = (FirstBad::default(), NotFinite::default());
+        let found = Mutex::new(Found { statistics, bad, not_finite, refused: None });
         let (non_finite, real) = (problem.non_finite, PhantomData::<R>);
         let pass = StatisticsPass { source: &source, tiles: &tiles, request, non_finite, found: &found, real };
-        self.run(&layout, &tiles, |isa| R::claim_statistics(isa, pass))?;
+        let ran = self.run(&layout, &tiles, |isa| R::claim_statistics(isa, pass));
         let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Where some thread has claimed the tiles, those that could not are no loss.
+        ran.map_err(|error| found.refused.unwrap_or(error))?;
         source.voxels().error(found.bad)?;
         found.not_finite.error()
     }

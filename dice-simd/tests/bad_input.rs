@@ -167,7 +167,7 @@ fn shapes_that_do_not_fit(level: &Level) {
     }
     let channels = View::channels_first(&labels[..120], &[2, 3, 4, 5]).unwrap();
     let error = engine.statistics(&logits, &Problem::new(channels), &softmax()).unwrap_err();
-    assert!(matches!(error, Error::ShapeMismatch { what: "label map", .. }), "{error}");
+    assert_eq!(error, Error::MapWithChannels { what: "label map", shape: Dims::new(&[2, 3, 4, 5]) });
 
     for shape in [&[2, 3, 5, 4][..], &[2, 3, 20], &[2, 2, 4, 5], &[1, 3, 4, 5], &[2, 3, 4, 5, 1], &[2, 3, 4, 6]] {
         let gradient = Scene { gradient: Placed::channels_first(shape), ..scene.clone() };

@@ -73,7 +73,7 @@ pub(super) fn check_positive_weights(weights: &[f64], is_binary: bool, kept: usi
     weights.iter().try_for_each(|&weight| in_range("positive weight", weight))
 }
 
-/// See [`LossHead::differentiate`](crate::head::LossHead::evaluate_into).
+/// See [`LossHead::differentiate`](crate::head::LossHead::differentiate).
 pub(super) fn evaluate<L: VoxelLoss>(
     loss: &L,
     statistics: &Statistics,

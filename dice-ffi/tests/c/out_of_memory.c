@@ -248,6 +248,34 @@ static int run(int entry, int warm, long first, long end, const report_of_child 
     return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
 }
 
+/* Every entry again and again while nothing is to be had: what the library has in reserve does not wear out. */
+static int wear(void) {
+    int round, entry;
+    for (round = 0; round < 200; round++) {
+        for (entry = 0; entry < ENTRIES; entry++) {
+            dice_status status;
+            first_failure = 0, end_of_failures = 1L << 40;
+            status = entries[entry]();
+            first_failure = -1;
+            if (status != DICE_OK && status != DICE_UNAVAILABLE) return 2;
+        }
+        {
+            /* A preset and an executor of its own each time: what lasts is asked for first. */
+            dice_executor own = DICE_EXECUTOR_INIT;
+            const char *name = dice_loss_preset_name((size_t)round % 60);
+            size_t num;
+            own.run = on_this_thread, own.threads = 2, own.context = &w.output[round];
+            first_failure = 0;
+            if (name != NULL) (void)dice_loss_preset(name, sizeof(dice_term), NULL, 0, &num);
+            (void)dice_set_executor(&own);
+            first_failure = -1;
+        }
+    }
+    if (dice_set_executor(NULL) != DICE_OK) return 3;
+    clear();
+    return value_and_grad() == DICE_OK ? 0 : 4;
+}
+
 static void *shared_memory(size_t size) {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) exit(2);
@@ -295,6 +323,14 @@ static void every_failure(int64_t v) {
                     made++, refused += shared->status == DICE_UNAVAILABLE;
                 }
             }
+        }
+    }
+    {
+        const pid_t child = fork();
+        int status = 0;
+        if (child == 0) _exit(wear());
+        if (!CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0)) {
+            fprintf(stderr, "    wear: %d\n", status);
         }
     }
     printf("out_of_memory: %ld processes of %" PRId64 " voxels, %ld calls refused\n", made, v, refused);

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 /* A call of each kind, on a large problem. */
 typedef struct calls {
@@ -63,25 +65,61 @@ static void little_stack(calls *c) {
 
 /* ---------------------------------------------------------------- cancellation */
 
-static int went_on;
+/* What a thread does that is to be cancelled, and what came of it: a cancelled thread must not even print. */
+typedef struct doomed {
+    scene *s;
+    dice_status (*call)(scene *);
+    dice_status found;
+    int went_on;
+} doomed;
+
+static dice_status large_call(scene *s) {
+    const dice_loss loss = DICE_LOSS_INIT;
+    double value;
+    return dice_value_and_grad(&s->z, &s->problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &s->g);
+}
+static dice_status shutdown_call(scene *s) { return large_call(s) != DICE_OK ? DICE_PANIC : dice_shutdown(); }
+static dice_status environment_call(scene *s) {
+    (void)s;
+    return dice_effective_isa() >= 0 ? DICE_OK : DICE_PANIC;
+}
+static dice_status failing_call(scene *s) {
+    (void)s;
+    return dice_value(NULL, NULL, NULL, NULL, 0) == DICE_NULL_POINTER ? DICE_OK : DICE_PANIC;
+}
 
 static void *cancelled(void *argument) {
-    calls *c = (calls *)argument;
+    doomed *d = (doomed *)argument;
     pthread_cancel(pthread_self()); /* deferred: it waits for a cancellation point */
-    make_calls(c);
-    __atomic_store_n(&went_on, 1, __ATOMIC_RELAXED);
+    d->found = d->call(d->s);
+    d->went_on = 1;
     pthread_testcancel();
+    d->went_on = 2;
     return NULL;
 }
 
-/* A thread that is to be cancelled ends behind the call, which is no cancellation point, and whatever the thread held is free again. */
-static void cancellation(calls *c) {
-    pthread_t thread;
-    void *outcome = NULL;
-    if (!CHECK(pthread_create(&thread, NULL, cancelled, c) == 0)) return;
-    pthread_join(thread, &outcome);
-    CHECK(went_on == 1 && outcome == PTHREAD_CANCELED);
-    make_calls(c);
+/* A thread that is to be cancelled ends behind the call, which is no cancellation point, and whatever the thread held is free again:
+ * each in a process of its own, in which it is the first call. */
+static void cancellation(scene *s) {
+    dice_status (*const calls[])(scene *) = {large_call, shutdown_call, environment_call, failing_call};
+    size_t i;
+    for (i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        const pid_t child = fork();
+        int status = 0;
+        if (child == 0) {
+            doomed d;
+            pthread_t thread;
+            void *outcome = NULL;
+            d.s = s, d.call = calls[i], d.found = DICE_PANIC, d.went_on = 0;
+            setenv("DICE_MAX_ISA", "no such level", 1);
+            if (freopen("/dev/null", "w", stderr) == NULL || pthread_create(&thread, NULL, cancelled, &d) != 0) _exit(2);
+            pthread_join(thread, &outcome);
+            if (d.found != DICE_OK || d.went_on != 1 || outcome != PTHREAD_CANCELED) _exit(3);
+            _exit(large_call(s) == DICE_OK ? 0 : 4);
+        }
+        CHECK(child > 0 && waitpid(child, &status, 0) == child);
+        if (!CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0)) fprintf(stderr, "    call %d: %d\n", (int)i, status);
+    }
 }
 
 /* ---------------------------------------------------------------- signals */
@@ -217,11 +255,14 @@ static void truth_values(void) {
 }
 
 int main(void) {
-    calls *c = calls_new();
+    scene *cold = scene_new(2, 4, 40000, 3);
+    calls *c;
+    cancellation(cold); /* before this process has called anything */
+    scene_free(cold);
+    c = calls_new();
     make_calls(c);
     /* An emulator has a stack of its own on the thread's. */
     if (!emulated()) little_stack(c);
-    cancellation(c);
     if (!emulated()) signals(c);
     beside(c);
     empty_groups();

@@ -44,7 +44,8 @@ use scratch::Scratch;
 
 use crate::keep::forget;
 
-/// Gives back the room that this thread keeps for its next pass, at most 3 MiB: for a thread that makes no more calls.
+/// Gives back the room that this thread keeps for its next pass, at most 3 MiB: for a thread that makes no more calls, or whose room
+/// came from memory that is wanted elsewhere. What a pass of this thread has at the moment is kept when that ends.
 pub fn forget_rooms() {
     forget::<Scratch<f32>>();
     forget::<Scratch<f64>>();

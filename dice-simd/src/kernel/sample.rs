@@ -1,9 +1,9 @@
 //! The tables that the threads of a statistics pass fill: each its own, then the shared one.
 
 use std::mem;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use dice_core::{Request, Statistics, Sum, accumulator};
+use dice_core::{Error, Request, Statistics, Sum, accumulator};
 
 use crate::gather::{Bad, FirstBad, NotFinite};
 use crate::tile::Tile;
@@ -14,6 +14,8 @@ pub(crate) struct Found<'t> {
     pub(crate) statistics: &'t mut Statistics,
     pub(crate) bad: FirstBad<Bad>,
     pub(crate) not_finite: NotFinite,
+    /// Why a thread has not taken part: it had no memory for a table of its own.
+    pub(crate) refused: Option<Error>,
 }
 
 /// The sums of one sample, as far as this thread has them.
@@ -26,9 +28,18 @@ pub(super) struct SampleTable<'s> {
 }
 
 impl<'s> SampleTable<'s> {
-    pub(super) fn new(table: &'s mut Statistics, classes: usize, request: &'s Request) -> Self {
-        table.reset(1, classes, request).expect("the table of all samples is no smaller");
-        Self { sample: 0, table, request, used: false }
+    /// None, and the reason noted, if there is no memory for it.
+    pub(super) fn new(
+        table: &'s mut Statistics,
+        classes: usize,
+        request: &'s Request,
+        found: &Mutex<Found<'_>>,
+    ) -> Option<Self> {
+        if let Err(error) = table.reset(1, classes, request) {
+            found.lock().unwrap_or_else(PoisonError::into_inner).refused = Some(error);
+            return None;
+        }
+        Some(Self { sample: 0, table, request, used: false })
     }
 
     /// Makes the table that of `sample`, publishing what it holds of another one.

@@ -61,7 +61,7 @@ where
         self.source.fit(stage);
         fit(e, 2 * classes, Row::default());
         let (mut r, mut channels) = (Row([R::ZERO; BLOCK]), Row([0; BLOCK]));
-        let mut of_sample = SampleTable::new(table, classes, self.request);
+        let Some(mut of_sample) = SampleTable::new(table, classes, self.request, self.found) else { return };
         let mut bad = FirstBad::default();
         let mut not_finite = NotFinite::default();
         for tile in self.tiles.claims() {

@@ -53,7 +53,7 @@ where
         let takes_products = products_of(request, numbers, labels).next().is_some();
         let together = if takes_products { blocks_between_widenings(classes) } else { F32_BLOCKS };
         let mut channels = Row([0; BLOCK]);
-        let mut of_sample = SampleTable::new(table, classes, request);
+        let Some(mut of_sample) = SampleTable::new(table, classes, request, self.0.found) else { return };
         let mut bad = FirstBad::default();
         let mut not_finite = NotFinite::default();
         for tile in tiles.claims() {
