@@ -133,7 +133,10 @@ impl From<Error> for Failure {
             ErrorKind::OutOfMemory => Status::Unavailable,
             _ => Status::InvalidArgument,
         };
-        if let Error::ShapeMismatch { what, .. } | Error::Length { what, .. } | Error::Weight { what, .. } = &mut error
+        if let Error::ShapeMismatch { what, .. }
+        | Error::MapWithChannels { what, .. }
+        | Error::Length { what, .. }
+        | Error::Weight { what, .. } = &mut error
         {
             *what = ARGUMENTS.iter().find(|(known, _)| known == what).map_or(*what, |(_, argument)| argument);
         }

@@ -461,6 +461,7 @@ static void shapes(void) {
     const int64_t huge[] = {INT64_MAX, C, INT64_MAX, INT64_MAX}, wide[] = {N, C, (int64_t)1 << 40, (int64_t)1 << 40};
     const int64_t hidden[] = {(int64_t)1 << 40, (int64_t)1 << 40, 0, 5}, hidden_labels[] = {(int64_t)1 << 40, 0, 5};
     const int64_t lowest[] = {INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN}, far[] = {1, 1, 1, (int64_t)1 << 61};
+    const int64_t map_with_channel[] = {N, 1, 4, 5};
     const int64_t labels_more[] = {N, 4, 6}, two_channels[] = {N, 2, 4, 5}, one_sample[] = {1, 4, 5};
     const int64_t ones[] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     int32_t ndim;
@@ -489,7 +490,14 @@ static void shapes(void) {
     WITH(y.shape = labels_more, ALL_REFUSE(DICE_SHAPE));
     WITH(y.shape = labels_more, REFUSED_AT(DICE_SHAPE, value(), 3, 6, 5));
     WITH(y.shape = one_sample, REFUSED_AT(DICE_SHAPE, value(), 0, 1, N));
-    WITH((y.shape = two_channels, y.ndim = 4), REFUSED_AT(DICE_SHAPE, value(), 1, 2, C));
+    /* A map has one channel: a target of all classes that is not said to be dense is told so. */
+    WITH((y.shape = two_channels, y.ndim = 4), REFUSED_AT(DICE_SHAPE, value(), 1, 2, 1));
+    y = dice_compact(in.labels, DICE_UINT, 8, 4, two_channels);
+    CHECK(value() == DICE_SHAPE && said("problem.target of shape [2, 2, 4, 5]") && said("problem.dense_target = 1"));
+    restore();
+    /* Of two maps, one with an axis for its channel and one without. */
+    WITH((y.shape = labels_more, z = dice_compact(in.labels, DICE_UINT, 8, 4, map_with_channel)),
+         REFUSED_AT(DICE_SHAPE, dice_confusion(&z, &problem, C, out.counts, N * C * C), 2, 5, 6));
     WITH(g.shape = more, REFUSED_AT(DICE_SHAPE, value_and_grad(), 3, 6, 5));
     WITH(g.shape = turned, REFUSED_AT(DICE_SHAPE, pullback(), 2, 5, 4));
     WITH(g.ndim = 3, REFUSED(DICE_SHAPE, value_and_grad()));
