@@ -13,10 +13,11 @@
  *   if (dice_value_and_grad(&z, &problem, &loss, NULL, 0, &value, 1, DICE_OVERWRITE, &g) != DICE_OK)
  *       fprintf(stderr, "%s\n", dice_last_error());
  *
- * WHICH LOSS. A loss of no terms is soft Dice + cross-entropy: what to take if nothing speaks for another. docs/study.md shows why:
- * a Dice loss alone has no gradient where a softmax has saturated, and in a network without normalisation that loses classes for
- * good; the sum of any with cross-entropy goes on learning. The generalised Dice loss is the most fragile, for its weights come from the
- * volumes of each patch; with DICE_FIXED they are those of a data set (dice_add_volumes, dice_class_weights_from_volumes).
+ * WHICH LOSS. A loss of no terms is soft Dice + cross-entropy: what to take if nothing speaks for another. docs/study.md shows
+ * why: a Dice loss alone has no gradient where a softmax has saturated, and in a network without normalisation that loses
+ * classes for good; the sum of any with cross-entropy goes on learning. The generalised Dice loss is the most fragile, for its
+ * weights come from the volumes of each patch; with DICE_FIXED they are those of a data set (dice_add_volumes,
+ * dice_class_weights_from_volumes).
  *
  * THE THREE STEPS. A loss of this family is a small formula over a few sums over the voxels:
  *   1. dice_statistics     one pass over logits and target: a table of int64 words;
@@ -34,13 +35,13 @@
  * counted in the whole volume, are multiples of dice_tile_voxels(); with other bounds its sums are rounded otherwise.
  *
  * NUMBERS. The same input gives the same bits on every level with fused multiply-add (scalar, NEON, AVX2, AVX-512), with any
- * number of threads and in any memory layout, whatever floating-point mode the host has set; mode and exception flags are on return
- * as they were. The level DICE_ISA_PORTABLE, for CPUs without fused multiply-add, agrees within 1e-6.
- * f64 logits are computed with in f64, all others in f32: f16 and bf16 logits are the f32 numbers that they are. Labels of any
- * type are the same labels. A gradient is rounded once to its type, after upstream, weights and what is already there.
- * Logits that are NaN make the value and the gradient NaN, which has the same bits everywhere (positive and quiet); -infinity is
- * probability 0. A finite input gives finite results (a
- * gradient too large for f16 is infinite there, and so is a logarithm where f32 logits lie further apart than f32 reaches).
+ * number of threads and in any memory layout, whatever floating-point mode the host has set; mode and exception flags are on
+ * return as they were. The level DICE_ISA_PORTABLE, for CPUs without fused multiply-add, agrees within 1e-6. f64 logits are
+ * computed with in f64, all others in f32: f16 and bf16 logits are the f32 numbers that they are. Labels of any type are the
+ * same labels. A gradient is rounded once to its type, after upstream, weights and what is already there. Logits that are NaN
+ * make the value and the gradient NaN, which has the same bits everywhere (positive and quiet); -infinity is probability 0. A
+ * finite input gives finite results (a gradient too large for f16 is infinite there, and so is a logarithm where f32 logits lie
+ * further apart than f32 reaches).
  *
  * ERRORS. What can fail returns a dice_status, and every pointer and length is checked. On an error, dice_last_error() is a
  * sentence that names what and where, and dice_error_info() has the numbers in it; both belong to the calling thread. All
@@ -55,21 +56,22 @@
  * say what the library cannot do. dice_tensor and dice_class_report never change.
  *
  * THREADS. All functions may be called from any number of threads at once; dice_set_... take effect on calls that start later,
- * dice_shutdown leaves calls in progress to their own threads. The library starts its own workers with the first call on a large problem
- * (130,000 logits or more); they take no signals that are sent to the process. A child after fork() has workers of its own. The
- * shared library stays loaded after dlclose(); a plug-in that has libdice.a in it must call dice_shutdown before it is unloaded.
- * A call takes less than 64 KiB of its thread's stack. A signal handler may interrupt it, but must not call the library, nor leave by
- * longjmp. A call is no cancellation point: a thread that is cancelled meanwhile ends behind it; asynchronous cancellation must be off.
+ * dice_shutdown leaves calls in progress to their own threads. The library starts its own workers with the first call on a
+ * large problem (130,000 logits or more); they take no signals that are sent to the process. A child after fork() has workers
+ * of its own. The shared library stays loaded after dlclose(); a plug-in that has libdice.a in it must call dice_shutdown
+ * before it is unloaded. A call takes less than 64 KiB of its thread's stack. A signal handler may interrupt it, but must not
+ * call the library, nor leave by longjmp. A call is no cancellation point: a thread that is cancelled meanwhile ends behind it;
+ * asynchronous cancellation must be off.
  *
- * MEMORY. The library reads and writes only elements of the tensors, but the whole span between the first and the last
- * element of a tensor must be valid memory, and nobody may write to it during a call. The span of an output must not overlap
- * that of an input or of another output: that is DICE_LAYOUT. But the gradient may take the place of the logits (see dice_pullback),
- * a table be merged into itself, and weights be written over volumes. No pointer of the caller's is kept after a call returns. Each
- * thread keeps what it works with for up to 100 classes, less than 1 MiB (1.25 MiB at the levels scalar and portable), or 3 MiB if some
- * loss needs more than the overlap: after a thread's first pass over some shape (value, gradient, the three steps, confusion), further
- * ones allocate nothing. Of more classes nothing is kept, and each pass allocates anew.
- * Where memory is not to be had, a call is DICE_UNAVAILABLE, or what it lacks comes from 8 MiB that the library holds in reserve. What
- * ends the process all the same: the C library, if it has no memory for a thread's first use of the library (a few hundred bytes,
+ * MEMORY. The library reads and writes only elements of the tensors, but the whole span between the first and the last element
+ * of a tensor must be valid memory, and nobody may write to it during a call. The span of an output must not overlap that of an
+ * input or of another output: that is DICE_LAYOUT. But the gradient may take the place of the logits (see dice_pullback), a
+ * table be merged into itself, and weights be written over volumes. No pointer of the caller's is kept after a call returns.
+ * Each thread keeps what it works with for up to 100 classes, less than 1 MiB (1.25 MiB at the levels scalar and portable), or
+ * 3 MiB if some loss needs more than the overlap: after a thread's first pass over some shape (value, gradient, the three
+ * steps, confusion), further ones allocate nothing. Of more classes nothing is kept, and each pass allocates anew. Where memory
+ * is not to be had, a call is DICE_UNAVAILABLE, or what it lacks comes from 8 MiB that the library holds in reserve. What ends
+ * the process all the same: the C library, if it has no memory for a thread's first use of the library (a few hundred bytes,
  * for thread-local data and what is to be done at the thread's end), and calls that lack more than the reserve at once.
  */
 #ifndef DICE_H
@@ -458,8 +460,9 @@ typedef struct dice_term {
     size_t num_costs;
 } dice_term;
 
-/* A weighted sum of terms; none for soft Dice + cross-entropy, the preset "default". Terms that have several values, per group or per class, must all have as many.
- * They share both passes over the voxels and whatever sums they have in common; the reports are those of the first term. */
+/* A weighted sum of terms; none for soft Dice + cross-entropy, the preset "default". Terms that have several values, per group
+ * or per class, must all have as many. They share both passes over the voxels and whatever sums they have in common; the
+ * reports are those of the first term. */
 typedef struct dice_loss {
     size_t struct_size;
     size_t term_size; /* sizeof(dice_term) */
@@ -468,11 +471,11 @@ typedef struct dice_loss {
 } dice_loss;
 #define DICE_LOSS_INIT {sizeof(dice_loss), sizeof(dice_term), NULL, 0}
 
-/* A peer's conventions by name: writes its terms and their number. term_size is sizeof(dice_term). capacity is the number of terms that there is room for; if
- * it is too small, that is DICE_LENGTH, and dice_error_info tells how many are needed; terms NULL and capacity 0 ask for the
- * number alone. Fields may be changed afterwards. Arrays that they point to are the library's and stay as long as it is loaded:
- * for other numbers set another pointer. DICE_WASSERSTEIN has no costs: set them. A term that its owner has off by default is
- * left_out. */
+/* A peer's conventions by name: writes its terms and their number. term_size is sizeof(dice_term). capacity is the number of
+ * terms that there is room for; if it is too small, that is DICE_LENGTH, and dice_error_info tells how many are needed; terms
+ * NULL and capacity 0 ask for the number alone. Fields may be changed afterwards. Arrays that they point to are the library's
+ * and stay as long as it is loaded: for other numbers set another pointer. DICE_WASSERSTEIN has no costs: set them. A term that
+ * its owner has off by default is left_out. */
 dice_status dice_loss_preset(const char *name, size_t term_size, dice_term *terms, size_t capacity, size_t *num_terms);
 
 /* The name of each preset, in the order of index from 0 on; NULL behind the last. What each does, and where its owner's options
