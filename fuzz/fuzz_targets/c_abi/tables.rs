@@ -157,18 +157,20 @@ pub fn presets(draw: &mut Draw<'_>, memory: &mut Memory) {
 /// Names, versions and what is set for the process.
 pub fn process(draw: &mut Draw<'_>, memory: &mut Memory) {
     let number = draw.pick(&[0, 1, 2, 3, 4, 5, 13, 14, -1, i32::MIN, i32::MAX]);
-    // SAFETY: numbers only.
-    let texts = unsafe { [abi::dice_status_string(number), abi::dice_isa_name(number)] };
-    for text in texts {
+    // SAFETY: a number.
+    let status = unsafe { abi::dice_status_string(number) };
+    // SAFETY: a number.
+    let level = unsafe { abi::dice_isa_name(number) };
+    for text in [status, level] {
         assert!(!text.is_null(), "a text is NULL");
         // SAFETY: a text of the library's.
         assert!(unsafe { CStr::from_ptr(text) }.to_str().is_ok_and(|text| !text.is_empty()), "a text is no text");
     }
-    // SAFETY: numbers only.
-    unsafe {
-        assert!(abi::dice_version() > 0, "no version");
-        assert!(abi::dice_loss_preset_name(usize::MAX - number.unsigned_abs() as usize).is_null(), "a preset too many");
-    }
+    // SAFETY: takes nothing.
+    assert!(unsafe { abi::dice_version() } > 0, "no version");
+    // SAFETY: a number.
+    let preset = unsafe { abi::dice_loss_preset_name(usize::MAX - number.unsigned_abs() as usize) };
+    assert!(preset.is_null(), "a preset too many");
     match draw.below(4) {
         // SAFETY: a number.
         0 => drop(checked(unsafe { abi::dice_set_num_threads(number) })),
