@@ -8,7 +8,6 @@ use crate::draw::Draw;
 use crate::loss;
 use crate::memory::{Edge, Memory};
 use crate::outcome::{Outcome, Output, checked};
-use crate::passes::set_level;
 use crate::tensor::{Dtype, Layout};
 
 /// Evaluation, sums and merging of tables that no pass has made.
@@ -197,7 +196,8 @@ pub fn process(draw: &mut Draw<'_>, memory: &mut Memory) {
 /// A cap for the level, any number.
 fn set(draw: &mut Draw<'_>, number: i32) {
     if draw.one_in(2) {
-        set_level(draw.below(5) as i32);
+        // SAFETY: a number; one of another architecture is refused.
+        checked(unsafe { abi::dice_set_max_isa(draw.below(5) as i32) });
     } else {
         // SAFETY: a number.
         checked(unsafe { abi::dice_set_max_isa(number) });
