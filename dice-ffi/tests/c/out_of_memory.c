@@ -11,23 +11,7 @@
 
 #ifdef __GLIBC__
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-extern void *__libc_malloc(size_t size);
-extern void *__libc_calloc(size_t count, size_t size);
-extern void *__libc_realloc(void *memory, size_t size);
-extern void *__libc_memalign(size_t align, size_t size);
-#ifdef __cplusplus
-}
-#define NOTHROW throw()
-#if __cplusplus >= 201103L
-#undef NOTHROW
-#define NOTHROW noexcept
-#endif
-#else
-#define NOTHROW
-#endif
+#include "own_malloc.h"
 
 /* Where the code of libdice lies: only what it asks for itself fails, not what the C library asks for behind it. */
 static uintptr_t code_start, code_end;
